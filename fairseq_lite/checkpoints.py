@@ -1,0 +1,137 @@
+"""Reading, writing and averaging checkpoints of fairseq."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any, Dict, List, Sequence
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
+from omegaconf import OmegaConf
+
+from fairseq_lite.errors import UserError, unreadable_checkpoint
+
+Checkpoint = Dict[str, Any]
+
+
+def read_checkpoint(path: str) -> Checkpoint:
+    """A checkpoint as fairseq reads it, brought up to its present format; raises UserError if it is none."""
+    try:
+        checkpoint = checkpoint_utils.load_checkpoint_to_cpu(path)
+    except Exception as error:
+        raise UserError(unreadable_checkpoint(path, error)) from error
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint or not checkpoint.get("cfg"):
+        raise UserError(f"{path}: holds no model with its options; give a checkpoint that fairseq-train wrote")
+    return checkpoint
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: str) -> None:
+    """Write under a temporary name and rename, so that a cut never leaves half a file."""
+    # As plain containers: weights-only loading refuses omegaconf's classes.
+    cfg = OmegaConf.to_container(checkpoint["cfg"], resolve=True, enum_to_str=True)
+    temporary = f"{path}.tmp"
+    torch.save(dict(checkpoint, cfg=cfg), temporary)
+    os.replace(temporary, path)
+
+
+def refuse_overwriting(output: str, inputs: Sequence[str]) -> None:
+    """Raise UserError where the output is one of the inputs or its folder is missing."""
+    folder = os.path.dirname(os.path.abspath(output))
+    if not os.path.isdir(folder):
+        raise UserError(f"{output}: the folder {folder} does not exist; make it first")
+    if any(os.path.exists(output) and os.path.exists(p) and os.path.samefile(output, p) for p in inputs):
+        raise UserError(f"{output}: is an input too; name another file for the output")
+
+
+def dictionary_of_size(size: int) -> Dictionary:
+    """A dictionary of `size` entries, specials included, for a model of which only the shapes matter."""
+    dictionary = Dictionary()
+    for i in range(size - len(dictionary)):
+        dictionary.add_symbol(f"w{i}")
+    return dictionary
+
+
+def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
+    """Entries of a side's embedding table, adaptive (Baevski and Auli, 2019) or plain; 0 if it has none."""
+    table = f"{side}.embed_tokens."
+    if table + "weight" in state:
+        return state[table + "weight"].size(0)
+    return sum(
+        weight.size(0) for name, weight in state.items() if name.startswith(table + "embeddings.") and name.endswith(".0.weight")
+    )
+
+
+def task_of_sizes(source: int, target: int):
+    """What build_model asks of a task: dictionaries of the given sizes."""
+    source_dictionary = dictionary_of_size(source)
+    # One object where the sizes agree: shared embeddings require equal dictionaries.
+    target_dictionary = source_dictionary if source == target else dictionary_of_size(target)
+    return SimpleNamespace(source_dictionary=source_dictionary, target_dictionary=target_dictionary)
+
+
+def model_options(checkpoint: Checkpoint, path: str):
+    """The model's options in a checkpoint; raises UserError for an architecture that is not registered."""
+    options = checkpoint["cfg"]["model"]
+    name = getattr(options, "_name", None) or getattr(options, "arch", None)
+    if name not in ARCH_MODEL_REGISTRY:
+        raise UserError(
+            f"{path}: architecture {name!r} is not known to fairseq or this plugin; "
+            "checkpoints of the method's authors go through `fairseq-lite convert` first"
+        )
+    return options
+
+
+def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
+    """The model that a checkpoint's options describe, with weights not loaded yet."""
+    state = checkpoint["model"]
+    target = vocabulary_size(state, "decoder")
+    return build_model(model_options(checkpoint, path), task_of_sizes(vocabulary_size(state, "encoder") or target, target))
+
+
+def load_model(path: str) -> BaseFairseqModel:
+    """The model of a checkpoint with its weights, in evaluation mode; needs no dictionary."""
+    checkpoint = read_checkpoint(path)
+    model = build_model_of(checkpoint, path)
+    try:
+        model.load_state_dict(checkpoint["model"], strict=True, model_cfg=checkpoint["cfg"]["model"])
+    except RuntimeError as error:
+        raise UserError(f"{path}: weights and options do not fit together: {' '.join(str(error).split())}") from error
+    return model.eval()
+
+
+def shape_mismatches(found: Dict[str, torch.Tensor], wanted: Dict[str, torch.Tensor]) -> List[str]:
+    """Every difference between two state dicts in names and shapes, a phrase each."""
+    missing = [f"{name} is missing" for name in wanted if name not in found]
+    surplus = [f"{name} is left over" for name in found if name not in wanted]
+    reshaped = [
+        f"{name} is {list(found[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    return missing + surplus + reshaped
+
+
+def average(checkpoints: Sequence[Dict[str, torch.Tensor]], names: Sequence[str]) -> Dict[str, torch.Tensor]:
+    """The mean of state dicts, tensor by tensor; what is not floating point is taken from the last one.
+
+    Raises UserError that names all mismatches if they are not of one model.
+    """
+    last = checkpoints[-1]
+    wrong = [
+        f"{name}: {difference}"
+        for name, state in zip(names, checkpoints)
+        for difference in shape_mismatches(state, last)
+    ]
+    if wrong:
+        raise UserError(f"not checkpoints of one model ({names[-1]} is the measure): {'; '.join(wrong)}")
+    return {key: _mean([state[key] for state in checkpoints]) for key in last}
+
+
+def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    if not tensors[-1].is_floating_point():
+        return tensors[-1]
+    total = sum(tensor.double() for tensor in tensors)
+    return (total / len(tensors)).to(tensors[-1].dtype)

@@ -1,0 +1,46 @@
+"""The `fairseq-lite` command: one module a subcommand, with `add_arguments(parser)` and `run(args, rest)`."""
+
+import argparse
+import sys
+import warnings
+from importlib import import_module
+
+COMMANDS = {
+    "average": "average the weights of checkpoints",
+    "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
+    "mult-adds": "count the multiply-adds and the parameters of a model",
+    "user-dir": "print the path for fairseq's --user-dir",
+}
+
+
+def main(argv=None) -> int:
+    """Run a subcommand; 2 is the exit status of a user's mistake, told in one line."""
+    argv = sys.argv[1:] if argv is None else argv
+    # hydra's notes to those who call it, here fairseq, would bury the output.
+    warnings.filterwarnings("ignore", category=UserWarning)
+    parser = argparse.ArgumentParser(prog="fairseq-lite", description="Small and fast sequence models in fairseq.")
+    listing = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, summary in COMMANDS.items():
+        listing.add_parser(name, help=summary, add_help=False)
+    command = parser.parse_args(argv[:1]).command
+
+    from fairseq_lite.errors import UserError
+
+    try:
+        module = import_module(f"fairseq_lite.cli.{command.replace('-', '_')}")
+        subparser = argparse.ArgumentParser(prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False)
+        module.add_arguments(subparser)
+        args, rest = subparser.parse_known_args(argv[1:])
+        module.run(args, rest)
+    except UserError as error:
+        print(f"fairseq-lite {command}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def no_more_arguments(rest) -> None:
+    """Raise UserError for arguments that a subcommand has no use for."""
+    if rest:
+        from fairseq_lite.errors import UserError
+
+        raise UserError(f"{' '.join(rest)}: unknown argument; see --help")

@@ -1,0 +1,45 @@
+import os
+import re
+
+from fairseq_lite.checkpoints import average, read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.errors import UserError
+
+def add_arguments(parser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="checkpoints, or one folder of them with --last")
+    parser.add_argument("output", metavar="OUT", help="file to write")
+    parser.add_argument(
+        "--last", type=int, metavar="N", help="average the last N checkpoints of the folder IN, by epoch, or by update"
+    )
+
+
+def last_checkpoints(folder: str, count: int):
+    """Paths of a folder's last `count` checkpoints: those of epochs, else those of updates.
+
+    Raises UserError if there are fewer.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder}: not a folder; --last takes the folder that --save-dir named")
+    for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
+        matches = [re.fullmatch(pattern, name) for name in os.listdir(folder)]
+        numbered = sorted((int(match[1]), match[0]) for match in matches if match)
+        if len(numbered) >= count:
+            return [os.path.join(folder, name) for _, name in numbered[-count:]]
+    raise UserError(f"--last {count}: {folder} holds fewer checkpoints of epochs or of updates; ask for fewer")
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    paths = args.inputs
+    if args.last is not None:
+        if args.last < 1 or len(paths) != 1:
+            raise UserError(f"--last {args.last}: takes one folder and a number of at least 1")
+        paths = last_checkpoints(paths[0], args.last)
+    refuse_overwriting(args.output, paths)
+    checkpoints = [read_checkpoint(path) for path in paths]
+    result = dict(checkpoints[-1])
+    # The optimizer's state belongs to the last checkpoint's weights alone.
+    result.pop("last_optimizer_state", None)
+    result["model"] = average([checkpoint["model"] for checkpoint in checkpoints], paths)
+    write_checkpoint(result, args.output)
+    print(f"averaged {len(paths)} checkpoints ({paths[0]} ... {paths[-1]}) into {args.output}")

@@ -1,0 +1,140 @@
+"""fairseq-lite mult-adds: count the Mult-Adds and the parameters of an architecture or a checkpoint."""
+
+import argparse
+import json
+import re
+from collections import defaultdict
+from difflib import get_close_matches
+from types import SimpleNamespace
+from typing import Dict, List, Optional, Tuple
+
+import torch.nn as nn
+from fairseq import models, options, utils
+from fairseq.data import Dictionary
+from rich.console import Console
+from rich.table import Table
+
+from fairseq_lite.checkpoints import load_model
+from fairseq_lite.errors import UserError
+from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
+from fairseq_lite.measure.parameters import count_parameters
+
+SMALL_VOCABULARY = 1000
+TABLE_DEPTH = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s (--arch NAME [model options] | CHECKPOINT) [--src-len N] [--tgt-len N] [--json]"
+    parser.add_argument("--arch", metavar="NAME", help="architecture to build; takes the model options of fairseq-train")
+    parser.add_argument("--src-len", type=int, default=30, metavar="N", help="source tokens (default: %(default)s)")
+    parser.add_argument("--tgt-len", type=int, default=30, metavar="N",
+                        help="target tokens, or all tokens of a language model (default: %(default)s)")
+    parser.add_argument("--vocab-size", type=int, metavar="N",
+                        help="vocabulary of --arch; it changes the parameters, not the Mult-Adds"
+                        f" (default: {SMALL_VOCABULARY}, counted from the last adaptive cutoff if there is one)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+
+
+def run(args: argparse.Namespace, rest: List[str]) -> None:
+    """Counts and prints; rest holds the model options of --arch or else the checkpoint's path."""
+    if args.arch is not None:
+        model = build_architecture(args.arch, rest, args.vocab_size)
+    elif len(rest) == 1 and not rest[0].startswith("-"):
+        model = load_model(rest[0])
+    else:
+        raise UserError(f"mult-adds {' '.join(rest)}: give either --arch NAME or the path of one checkpoint")
+    counted = count_mult_adds(model, args.src_len, args.tgt_len)
+    if args.json:
+        print(json.dumps(as_json(counted, args.src_len, args.tgt_len), indent=2))
+    else:
+        print_table(model, counted)
+
+
+def build_architecture(name: str, model_options: List[str], vocab_size: Optional[int] = None) -> nn.Module:
+    """The model that fairseq-train would build from these options, with a made-up vocabulary."""
+    if name not in models.ARCH_MODEL_REGISTRY:
+        alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
+        raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
+    args = _parse_model_options(name, model_options)
+    dictionary = _dictionary(_vocabulary_size(args, vocab_size))
+    task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    try:
+        return models.build_model(args, task)
+    except AssertionError as error:
+        raise UserError(f"--arch {name} {' '.join(model_options)}: {error}") from None
+
+
+def _parse_model_options(name: str, model_options: List[str]) -> argparse.Namespace:
+    is_language_model = issubclass(models.ARCH_MODEL_REGISTRY[name], models.FairseqLanguageModel)
+    parser = options.get_training_parser("language_modeling" if is_language_model else "translation")
+
+    def error(message: str):
+        raise UserError(f"--arch {name}: {message}")
+
+    parser.error = error
+    no_data = "-"
+    args, unknown = options.parse_args_and_arch(parser, [no_data, "--arch", name, *model_options], parse_known=True)
+    if unknown:
+        raise UserError(f"--arch {name}: this architecture has no option {' '.join(unknown)}")
+    return args
+
+
+def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int] = None) -> int:
+    """The wanted size, or a small one; adaptive embeddings and softmax need one beyond their last cutoff."""
+    cutoffs = [0]
+    for option in ("adaptive_input_cutoff", "adaptive_softmax_cutoff"):
+        cutoffs += utils.eval_str_list(getattr(args, option, None), type=int) or []
+    if wanted is None:
+        return max(cutoffs) + SMALL_VOCABULARY
+    smallest = max(cutoffs) + Dictionary().nspecial
+    if wanted < smallest:
+        raise UserError(f"--vocab-size {wanted}: this model needs at least {smallest}")
+    return wanted
+
+
+def _dictionary(size: int) -> Dictionary:
+    dictionary = Dictionary()
+    for index in range(len(dictionary), size):
+        dictionary.add_symbol(f"symbol{index}")
+    return dictionary
+
+
+def as_json(counted: MultAdds, src_len: int, tgt_len: int) -> Dict:
+    return {
+        "mult_adds": counted.total,
+        "parameters": counted.parameters,
+        "parameters_without_embeddings": counted.parameters_without_embeddings,
+        "src_len": src_len,
+        "tgt_len": tgt_len,
+        "modules": counted.by_module,
+    }
+
+
+def print_table(model: nn.Module, counted: MultAdds) -> None:
+    """One row per module that multiplies; the same part of all layers is one row."""
+    table = Table("module", box=None)
+    for title in ("Mult-Adds", "share", "parameters"):
+        table.add_column(title, justify="right")
+    for path, modules in _alike(model).items():
+        mult_adds = sum(counted.by_module.get(name, 0) for name in modules)
+        if mult_adds and len(path) <= TABLE_DEPTH:
+            indented = "  " * (len(path) - 1) + path[-1]
+            share = f"{mult_adds / counted.total:.1%}"
+            table.add_row(indented, _millions(mult_adds), share, _millions(count_parameters(*modules.values())))
+    table.add_section()
+    table.add_row("total", _millions(counted.total), "", _millions(counted.parameters))
+    table.add_row("  without embeddings", "", "", _millions(counted.parameters_without_embeddings))
+    Console().print(table)
+
+
+def _alike(model: nn.Module) -> Dict[Tuple[str, ...], Dict[str, nn.Module]]:
+    """Modules by name, in groups that differ in numbers only: layers.0.fc1 and layers.1.fc1 are in layers*.fc1."""
+    groups = defaultdict(dict)
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList):
+            groups[tuple(re.sub(r"\.\d+", "*", name).split("."))][name] = module
+    return groups
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.2f} M"

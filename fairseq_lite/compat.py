@@ -1,0 +1,55 @@
+"""What the plugin needs of the installed fairseq and torch before anything else is imported."""
+
+import argparse
+import codecs
+
+import numpy as np
+import torch
+
+try:
+    from numpy._core import multiarray
+except ImportError:
+    from numpy.core import multiarray
+
+_INSTALL_HINT = (
+    "install this package with one of its extras:"
+    " [ve] or [fixed] on Python 3.11 and 3.12 (pip install '.[ve]'),"
+    " [legacy] on Python 3.9 and 3.10 (pip install '.[legacy]')"
+)
+
+
+def require_fairseq():
+    """Raises an ImportError naming the extras of this package when no fairseq can be imported."""
+    try:
+        import fairseq  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "fairseq":
+            raise
+        raise ImportError(f"fairseq_lite needs fairseq: {_INSTALL_HINT}") from None
+    except (AttributeError, ImportError, ValueError) as error:
+        # the official release, for one, fails on Python 3.11 with a ValueError
+        raise ImportError(
+            f"fairseq is installed but cannot be imported ({error}): {_INSTALL_HINT}"
+        ) from error
+
+
+def allow_fairseq_checkpoints():
+    """Lets torch.load read what fairseq pickles beside tensors, with weights-only loading left on.
+
+    From torch 2.6 on only listed classes are unpickled; fairseq stores options as an
+    argparse.Namespace and some validation scores as numpy scalars. Older torch needs nothing.
+    """
+    if hasattr(torch.serialization, "add_safe_globals"):
+        torch.serialization.add_safe_globals([argparse.Namespace, codecs.encode, *_numpy_globals()])
+
+
+def _numpy_globals():
+    """The classes and functions that pickles of numpy scalars and arrays refer to."""
+    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
+    builders = [
+        # numpy 1 and 2 keep them in different modules, and a checkpoint may come from either
+        (builder, f"{package}.multiarray.{builder.__name__}")
+        for builder in (multiarray._reconstruct, multiarray.scalar)
+        for package in ("numpy.core", "numpy._core")
+    ]
+    return [np.ndarray, np.dtype, *dtypes, *builders]

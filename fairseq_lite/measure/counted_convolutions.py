@@ -1,0 +1,50 @@
+"""Depthwise convolutions as the one operator that they are, whatever algorithm computes them."""
+
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import torch
+from fairseq.modules.dynamic_convolution import DynamicConv1dTBC
+from fairseq.modules.lightweight_convolution import LightweightConv1dTBC
+
+from fairseq_lite.modules import conv_branch
+
+
+class DepthwiseConvolution(torch.autograd.Function):
+    """Stands for a depthwise convolution in a trace: the right shapes, nothing computed."""
+
+    @staticmethod
+    def forward(ctx, x, taps):
+        """x: [T, B, C], taps: [H, K] or [T, B, H, K]; returns [T, B, C]."""
+        return torch.zeros_like(x)
+
+
+def _depthwise_conv(x, taps, left):
+    return DepthwiseConvolution.apply(x, taps)
+
+
+def _lightweight_forward(self, x, incremental_state=None, unfold=False):
+    return DepthwiseConvolution.apply(x, self.weight.squeeze(1))
+
+
+def _dynamic_forward(self, x, incremental_state=None, query=None, unfold=None):
+    taps = self.weight_linear(x if query is None else query)
+    if self.in_proj:
+        x, taps = taps.split([self.input_size, self.num_heads * self.kernel_size], dim=-1)
+    return DepthwiseConvolution.apply(x, taps.view(*x.shape[:2], self.num_heads, self.kernel_size))
+
+
+_REPLACEMENTS = [
+    (conv_branch, "depthwise_conv", _depthwise_conv),
+    (LightweightConv1dTBC, "forward", _lightweight_forward),
+    (DynamicConv1dTBC, "forward", _dynamic_forward),
+]
+
+
+@contextmanager
+def counted_convolutions():
+    """Within it, this package's and fairseq's depthwise convolutions are traced as DepthwiseConvolution."""
+    with ExitStack() as stack:
+        for owner, name, replacement in _REPLACEMENTS:
+            stack.enter_context(mock.patch.object(owner, name, replacement))
+        yield

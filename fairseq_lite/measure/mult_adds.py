@@ -1,0 +1,117 @@
+"""Mult-Adds of a model: the multiplications of its linear layers, convolutions and attention products."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+import torch
+import torch.nn as nn
+from fairseq.models import FairseqEncoderDecoderModel, FairseqLanguageModel
+from fairseq.modules import AdaptiveInput
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.measure.counted_convolutions import counted_convolutions
+from fairseq_lite.measure.operators import FREE, HANDLERS
+from fairseq_lite.measure.parameters import count_parameters, count_parameters_without_embeddings
+
+OUTPUT_PROJECTION = "decoder.output_projection"
+
+
+@dataclass
+class MultAdds:
+    """The Mult-Adds of one teacher-forced pass, in all and by module (by its name in the model), and the parameters."""
+
+    total: int
+    by_module: Dict[str, int]
+    parameters: int
+    parameters_without_embeddings: int
+
+
+class _TeacherForcedPass(nn.Module):
+    """Calls a model for its output alone: a tracer takes tensors only."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs):
+        return self.model(*inputs)[0]
+
+
+def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
+    """Counts one teacher-forced pass of a sentence pair, or of `tgt_len` tokens of a language model.
+
+    Embeddings (adaptive ones with their projections) and the output projection are left out; a depthwise
+    convolution costs K per output element (Wu et al., 2020, arXiv 2004.11886). The model stays as it was.
+    Raises UserError for another kind of model, for lengths it does not take, and for an operator without a rule.
+    """
+    inputs = _teacher_forced_inputs(model, src_len, tgt_len)
+    with _evaluation(model), counted_convolutions():
+        counts = _count_by_module(model, inputs)
+    for name, module in model.named_modules():
+        if isinstance(module, AdaptiveInput) or name == OUTPUT_PROJECTION:
+            _leave_out(counts, name)
+    total = counts.pop("")
+    by_module = {name: count for name, count in counts.items() if count}
+    return MultAdds(total, by_module, count_parameters(model), count_parameters_without_embeddings(model))
+
+
+def _teacher_forced_inputs(model: nn.Module, src_len: int, tgt_len: int) -> Tuple[Tensor, ...]:
+    """One sentence (pair) without padding, after checking that the model is of a kind that is counted."""
+    if isinstance(model, FairseqEncoderDecoderModel):
+        lengths = {"--src-len": src_len, "--tgt-len": tgt_len}
+        longest = model.max_positions()
+    elif isinstance(model, FairseqLanguageModel):
+        lengths = {"--tgt-len": tgt_len}
+        longest = [model.max_positions()]
+    else:
+        raise UserError(f"mult-adds: {type(model).__name__} is neither an encoder-decoder nor a language model")
+    if getattr(model.decoder, "adaptive_softmax", None) is None and not hasattr(model.decoder, "output_projection"):
+        raise UserError(f"mult-adds: {type(model).__name__} has no decoder.output_projection to leave out")
+    for (option, length), limit in zip(lengths.items(), longest):
+        if not 1 <= length <= limit:
+            raise UserError(f"{option} {length}: this model takes 1 to {limit} tokens")
+
+    device = next(model.parameters()).device
+    token = model.decoder.dictionary.eos()
+    sentences = [torch.full((1, length), token, device=device) for length in lengths.values()]
+    if len(sentences) == 1:
+        return tuple(sentences)
+    source, target = sentences
+    return source, torch.tensor([src_len], device=device), target
+
+
+@contextmanager
+def _evaluation(model: nn.Module):
+    """Evaluation mode without gradients; afterwards each module is in its own mode again."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, int]:
+    analysis = FlopCountAnalysis(_TeacherForcedPass(model), inputs).clear_op_handles()
+    analysis.set_op_handle(**HANDLERS, **dict.fromkeys(FREE))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counts = analysis.by_module()
+    unknown = sorted(analysis.unsupported_ops())
+    if unknown:
+        raise UserError(f"mult-adds: no rule for {', '.join(unknown)}: add it to fairseq_lite/measure/operators.py")
+    return {name[len("model.") :]: int(count) for name, count in counts.items() if name}
+
+
+def _leave_out(counts: Dict[str, int], name: str):
+    """Takes a module out of the counts of all modules that contain it, and out of the list with all it contains."""
+    count = counts[name]
+    parts = name.split(".")
+    for depth in range(len(parts)):
+        counts[".".join(parts[:depth])] -= count
+    for inner in [other for other in counts if other == name or other.startswith(name + ".")]:
+        del counts[inner]

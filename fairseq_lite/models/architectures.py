@@ -1,0 +1,131 @@
+"""Named sizes, each what it changes of the defaults. Sources: the Lite Transformer authors' recipes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, Dict
+
+from fairseq.models import register_model_architecture
+from fairseq.models.transformer import base_architecture as transformer_base
+from fairseq.models.transformer_lm import base_lm_architecture
+
+from fairseq_lite.models import lite_transformer, lite_transformer_lm  # noqa: F401  an architecture needs its model
+from fairseq_lite.models.options import encoder_decoder_defaults
+
+Options = Dict[str, Any]
+
+
+def _both(**options) -> Options:
+    """The same options for the encoder and the decoder."""
+    return {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in options.items()}
+
+
+_IWSLT = dict(_both(attention_heads=4), dropout=0.2, weight_dropout=0.1, ffn_init_ratio=2.0)
+_DYNAMIC = dict(
+    _both(attention_heads=8, self_attention_heads=4, conv_type="dynamic", conv_glu=True), share_all_embeddings=True
+)
+
+
+def _dropout(dropout: float, attention_dropout: float) -> Options:
+    return dict(dropout=dropout, attention_dropout=attention_dropout, weight_dropout=attention_dropout)
+
+
+LITE_TRANSFORMERS: Dict[str, Options] = {
+    "lite_transformer": {},
+    "lite_transformer_tiny": dict(
+        encoder_embed_dim=64, **_both(layers=2, attention_heads=2, conv_heads=2, kernel_sizes="3,7")
+    ),
+    "lite_transformer_iwslt_de_en": dict(encoder_embed_dim=160, **_IWSLT),
+    "lite_transformer_iwslt_de_en_240": dict(encoder_embed_dim=240, **_IWSLT),
+    "lite_transformer_iwslt_de_en_320": dict(encoder_embed_dim=320, **_IWSLT),
+    "lite_transformer_wmt_en_de_90m": dict(encoder_embed_dim=200, **_DYNAMIC, **_dropout(0.04, 0.03)),
+    "lite_transformer_wmt_en_de_360m": dict(encoder_embed_dim=408, **_DYNAMIC, **_dropout(0.08, 0.06)),
+    "lite_transformer_wmt_en_de_527m": dict(encoder_embed_dim=496, **_DYNAMIC, **_dropout(0.1, 0.08)),
+    "lite_transformer_wmt_en_fr_90m": dict(encoder_embed_dim=200, **_DYNAMIC, **_dropout(0.04, 0.03)),
+    "lite_transformer_wmt_en_fr_360m": dict(encoder_embed_dim=408, **_DYNAMIC, **_dropout(0.08, 0.07)),
+    "lite_transformer_wmt_en_fr_527m": dict(encoder_embed_dim=496, **_DYNAMIC, **_dropout(0.1, 0.08)),
+    "lite_transformer_cnndm": dict(encoder_embed_dim=496, **_DYNAMIC, dropout=0.15),
+}
+
+LANGUAGE_MODELS: Dict[str, Options] = {
+    "lite_transformer_lm_tiny": dict(
+        decoder_embed_dim=64,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        decoder_conv_heads=2,
+        decoder_kernel_sizes="3,7",
+    ),
+    "lite_transformer_lm_wiki103": dict(
+        decoder_embed_dim=896,
+        decoder_layers=12,
+        decoder_attention_heads=4,
+        decoder_conv_type="dynamic",
+        decoder_conv_glu=True,
+        decoder_kernel_sizes="15,15,31,31,31,31,63,63,63,63,63,63",
+        dropout=0.21,
+        attention_dropout=0.14,
+        weight_dropout=0.14,
+        activation_dropout=0.1,
+        adaptive_input=True,
+        adaptive_input_cutoff="20000,60000",
+        adaptive_softmax_cutoff="20000,60000",
+        adaptive_softmax_dropout=0.2,
+        tie_adaptive_weights=True,
+        tie_adaptive_proj=True,
+        no_decoder_final_norm=True,
+    ),
+}
+
+# The flattened Transformer that Lite Transformer is compared with: FFN width = d, no convolution, with the
+# Mult-Adds of the Lite Transformer of the same name.
+FLAT_TRANSFORMERS: Dict[str, Options] = {
+    "transformer_flat": {},
+    "transformer_flat_iwslt_de_en": dict(encoder_embed_dim=132, **_both(attention_heads=4), dropout=0.2),
+    "transformer_flat_iwslt_de_en_240": dict(encoder_embed_dim=200, **_both(attention_heads=4), dropout=0.2),
+    "transformer_flat_iwslt_de_en_320": dict(encoder_embed_dim=264, **_both(attention_heads=4), dropout=0.2),
+    "transformer_flat_wmt_en_de_90m": dict(encoder_embed_dim=172, **_both(attention_heads=4), share_all_embeddings=True),
+    "transformer_flat_wmt_en_de_360m": dict(encoder_embed_dim=348, **_both(attention_heads=4), share_all_embeddings=True),
+    "transformer_flat_wmt_en_de_527m": dict(encoder_embed_dim=424, **_both(attention_heads=4), share_all_embeddings=True),
+}
+
+
+def fill(args, defaults: Options) -> None:
+    """Give every option that is not set, or None as an unset one is under hydra, its default."""
+    for name, value in defaults.items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
+
+
+def _fill_widths(args) -> None:
+    """Both sides as wide as the encoder, and a flattened FFN: as wide as its side."""
+    fill(args, {"encoder_embed_dim": 512})
+    fill(args, {"decoder_embed_dim": args.encoder_embed_dim, "encoder_ffn_embed_dim": args.encoder_embed_dim})
+    fill(args, {f"decoder_{name}": args.decoder_embed_dim for name in ("ffn_embed_dim", "input_dim", "output_dim")})
+
+
+def _lite_transformer(args, delta: Options) -> None:
+    fill(args, delta)
+    _fill_widths(args)
+    fill(args, encoder_decoder_defaults())
+
+
+def _language_model(args, delta: Options) -> None:
+    fill(args, delta)
+    fill(args, {"decoder_ffn_embed_dim": args.decoder_embed_dim})
+    base_lm_architecture(args)
+
+
+def _flat_transformer(args, delta: Options) -> None:
+    fill(args, delta)
+    _fill_widths(args)
+    transformer_base(args)
+
+
+def _register(model: str, table: Dict[str, Options], complete: Callable[[Any, Options], None]) -> None:
+    for name, delta in table.items():
+        register_model_architecture(model, name)(partial(complete, delta=delta))
+
+
+_register("lite_transformer", LITE_TRANSFORMERS, _lite_transformer)
+_register("lite_transformer_lm", LANGUAGE_MODELS, _language_model)
+_register("transformer", FLAT_TRANSFORMERS, _flat_transformer)

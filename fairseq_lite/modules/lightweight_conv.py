@@ -1,0 +1,17 @@
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from fairseq_lite.modules.conv_branch import ConvBranch
+
+
+class LightweightConv(ConvBranch):
+    """Lightweight convolution: one learned kernel a head, the same at every position (Wu et al., arXiv 1901.10430)."""
+
+    def __init__(self, embed_dim: int, kernel_size: int, num_heads: int, **options):
+        super().__init__(embed_dim, kernel_size, num_heads, **options)
+        self.weight = nn.Parameter(torch.empty(num_heads, 1, kernel_size))
+        nn.init.xavier_uniform_(self.weight)
+
+    def taps(self, x: Tensor) -> Tensor:
+        return self.normalise(self.weight.squeeze(1))

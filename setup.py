@@ -1,0 +1,46 @@
+"""Packaging of fairseq-lite; fairseq itself comes with one of the extras ve, fixed and legacy."""
+
+from setuptools import find_packages, setup
+
+# Every distribution of fairseq owns site-packages/fairseq, so none can be a plain requirement.
+# The versions beside each are those it was tested with and breaks without: torchaudio only because
+# other releases pull a torch of their own.
+FAIRSEQ = {
+    "ve": [
+        "ve-fairseq==0.12.3; python_version >= '3.11' and python_version < '3.13'",
+        "hydra-core==1.3.8; python_version >= '3.11'",
+        "omegaconf==2.3.1; python_version >= '3.11'",
+        "scikit-learn==1.9.1; python_version >= '3.11'",
+        "torchaudio==2.11.0; python_version >= '3.11'",
+    ],
+    "fixed": ["fairseq-fixed==0.12.3.1; python_version >= '3.11'"],
+    "legacy": [
+        "fairseq==0.12.2; python_version < '3.11'",
+        "torch==1.12.1; python_version < '3.11'",
+        "torchaudio==0.12.1; python_version < '3.11'",
+        "numpy<1.24; python_version < '3.11'",
+    ],
+}
+
+setup(
+    name="fairseq-lite",
+    version="0.1.0",
+    description="Lite Transformer models as a fairseq plugin",
+    author="fairseq_lite authors",
+    license="MIT",
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=find_packages(include=["fairseq_lite*"]),
+    python_requires=">=3.9",
+    install_requires=["torch>=1.12", "numpy", "sacrebleu", "fvcore", "rich"],
+    extras_require={
+        **FAIRSEQ,
+        "test": ["pytest", "pytest-xdist"],
+        "examples": ["sentencepiece"],
+    },
+    entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},
+)

@@ -1,0 +1,165 @@
+"""Toy corpora and models for the tests that run fairseq's commands as processes."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_lite.compat import allow_fairseq_checkpoints
+
+PLUGIN = str(Path(__file__).parents[2] / "fairseq_lite")
+WORDS = 12
+
+TRAIN_OPTIONS = (
+    "--cpu --optimizer adam --adam-betas (0.9,0.98) --lr 0.005 --lr-scheduler fixed --clip-norm 1"
+    " --max-tokens 1000 --num-workers 0 --no-progress-bar --no-epoch-checkpoints"
+    " --disable-validation --seed 1"
+).split()
+TRANSLATION_OPTIONS = "--task translation --source-lang de --target-lang en".split()
+
+
+def command_line(command):
+    """The path of a console script installed beside this Python."""
+    script = Path(sys.executable).with_name(command)
+    assert script.exists(), f"{command} is not installed beside {sys.executable}"
+    return str(script)
+
+
+def tail(text, lines=15):
+    return "\n".join(text.splitlines()[-lines:])
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Runs a console script away from the checkout; returns the finished process."""
+    directory = tmp_path_factory.mktemp("cwd")
+
+    def run(command, *arguments, stdin="", succeeds=True, **environment):
+        process = subprocess.run(
+            [command_line(command), *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=directory,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            timeout=300,
+        )
+        if succeeds:
+            assert process.returncode == 0, f"{command} failed:\n{tail(process.stderr)}"
+        return process
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def load():
+    """Reads a checkpoint."""
+    allow_fairseq_checkpoints()
+    return lambda path: torch.load(path, map_location="cpu")
+
+
+def source_word(n):
+    return f"w{n}"
+
+
+def target_word(n):
+    """Every third word is of two subwords, so that --remove-bpe has something to do."""
+    return f"t@@ {n}" if n % 3 == 0 else f"t{n}"
+
+
+def sentence_pair(rng):
+    """A sentence, and its translation: word by word, with each two neighbours swapped."""
+    words = [rng.randrange(WORDS) for _ in range(rng.randint(3, 8))]
+    swapped = [n for i in range(0, len(words), 2) for n in reversed(words[i : i + 2])]
+    return " ".join(map(source_word, words)), " ".join(map(target_word, swapped))
+
+
+def counting_sentence(rng):
+    """Each word follows from the one before."""
+    start, length = rng.randrange(WORDS), rng.randint(4, 12)
+    return " ".join(source_word((start + 5 * i) % WORDS) for i in range(length))
+
+
+@pytest.fixture(scope="session")
+def corpus(run, tmp_path_factory):
+    """A translation corpus binarised with a joined dictionary."""
+    raw, binarised = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("corpus")
+    rng = random.Random(1)
+    for split, size in (("train", 1000), ("valid", 50), ("test", 50)):
+        sources, targets = zip(*(sentence_pair(rng) for _ in range(size)))
+        (raw / f"{split}.de").write_text("\n".join(sources) + "\n")
+        (raw / f"{split}.en").write_text("\n".join(targets) + "\n")
+    run(
+        "fairseq-preprocess", "--joined-dictionary", "--source-lang", "de", "--target-lang", "en",
+        *(f"--{split}pref={raw / split}" for split in ("train", "valid", "test")),
+        "--destdir", binarised,
+    )  # fmt: skip
+    return binarised
+
+
+@pytest.fixture(scope="session")
+def corpus_of_two_dictionaries(corpus, tmp_path_factory):
+    """The same corpus with the target's words in another order."""
+    copy = tmp_path_factory.mktemp("two") / "corpus"
+    shutil.copytree(corpus, copy)
+    lines = (copy / "dict.en.txt").read_text().splitlines()
+    (copy / "dict.en.txt").write_text("\n".join(reversed(lines)) + "\n")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def text_corpus(run, tmp_path_factory):
+    """A binarised corpus for language modelling."""
+    raw, binarised = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("text")
+    rng = random.Random(2)
+    for split, size in (("train", 500), ("valid", 50), ("test", 50)):
+        sentences = [counting_sentence(rng) for _ in range(size)]
+        (raw / f"{split}.txt").write_text("\n".join(sentences) + "\n")
+    run(
+        "fairseq-preprocess", "--only-source",
+        *(f"--{split}pref={raw / split}.txt" for split in ("train", "valid", "test")),
+        "--destdir", binarised,
+    )  # fmt: skip
+    return binarised
+
+
+@pytest.fixture(scope="session")
+def train(run, corpus):
+    """Trains a translation model into a folder; options override the defaults."""
+
+    def train(save_dir, *options, user_dir=PLUGIN, data=corpus, **settings):
+        return run(
+            "fairseq-train", data, "--user-dir", user_dir, *TRANSLATION_OPTIONS,
+            "--arch", "lite_transformer_tiny", *TRAIN_OPTIONS, "--save-dir", save_dir, *options,
+            **settings,
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def train_language_model(run, text_corpus):
+    """Trains a language model into a folder; options override the defaults."""
+
+    def train(save_dir, *options, **settings):
+        return run(
+            "fairseq-train", text_corpus, "--user-dir", PLUGIN, "--task", "language_modeling",
+            "--arch", "lite_transformer_lm_tiny", *TRAIN_OPTIONS, "--save-dir", save_dir,
+            "--tokens-per-sample", 64, "--sample-break-mode", "eos", *options,
+            **settings,
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def model(train, tmp_path_factory):
+    """A folder with a trained translation model: updates 380 and 400 and checkpoint_last.pt."""
+    folder = tmp_path_factory.mktemp("model")
+    train(folder, "--max-update", 400, "--save-interval-updates", 380, "--share-all-embeddings")
+    return folder

@@ -1,0 +1,95 @@
+"""A translation model's life under fairseq's commands."""
+
+import re
+import shutil
+
+import pytest
+import torch
+
+
+def bleu(output):
+    return float(re.search(r"BLEU4? = (\d+\.\d+)", output)[1])
+
+
+@pytest.fixture(scope="module")
+def generate(run, corpus):
+    def generate(checkpoint, *options, user_dir="fairseq_lite"):
+        return run(
+            "fairseq-generate", corpus, "--user-dir", user_dir, "--path", checkpoint, "--cpu",
+            "--beam", 4, "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options,
+        ).stdout  # fmt: skip
+
+    return generate
+
+
+def test_generate_has_learnt_the_toy_task(generate, model):
+    output = generate(model / "checkpoint_last.pt")
+    assert bleu(output) > 60
+    assert "@@" not in "".join(line for line in output.splitlines() if line.startswith("D-"))
+
+
+def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_path):
+    inputs = [model / "checkpoint_1_380.pt", model / "checkpoint_last.pt"]
+    inputs[0] = next(model.glob("checkpoint_*_380.pt"))
+    average = tmp_path / "average.pt"
+    run("fairseq-lite", "average", *inputs, average)
+    weights = [load(path)["model"] for path in (*inputs, average)]
+    for name, mean in weights[2].items():
+        torch.testing.assert_close(mean, (weights[0][name] + weights[1][name]) / 2)
+    assert bleu(generate(average)) > 60
+
+
+def test_interactive_translates_what_it_reads(run, corpus, model):
+    output = run(
+        "fairseq-interactive", corpus, "--user-dir", "fairseq_lite", "--cpu", "--remove-bpe",
+        "--path", model / "checkpoint_last.pt", "--source-lang", "de", "--target-lang", "en",
+        stdin="w1 w2 w4 w5\nw7 w8\n",
+    ).stdout  # fmt: skip
+    hypotheses = [line.split("\t")[2] for line in output.splitlines() if line.startswith("H-")]
+    assert len(hypotheses) == 2
+    assert set(" ".join(hypotheses).split()) <= {f"t{n}" for n in range(12)}
+
+
+def test_validate_reports_a_low_loss(run, corpus, model):
+    output = run(
+        "fairseq-validate", corpus, "--user-dir", "fairseq_lite", "--cpu", "--max-tokens", 2000,
+        "--path", model / "checkpoint_last.pt",
+    )  # fmt: skip
+    assert float(re.search(r"\| loss (\S+)", output.stdout + output.stderr)[1]) < 2
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, msg=name)
+
+
+def test_resumed_training_equals_an_uninterrupted_one(train, model, load, tmp_path):
+    shutil.copy(next(model.glob("checkpoint_*_380.pt")), tmp_path / "checkpoint_last.pt")
+    train(tmp_path, "--max-update", 400, "--share-all-embeddings")
+    uninterrupted, resumed = (load(d / "checkpoint_last.pt") for d in (model, tmp_path))
+    assert_same_weights(uninterrupted["model"], resumed["model"])
+    losses = [
+        dict(entry[1:3] for entry in state["extra_state"]["metrics"]["train"])["loss"]
+        for state in (uninterrupted, resumed)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_finetuning_starts_from_the_given_weights(train, model, load, tmp_path):
+    pretrained = model / "checkpoint_last.pt"
+    train(
+        tmp_path, "--finetune-from-model", pretrained, "--max-update", 1, "--lr", 0,
+        "--share-all-embeddings", user_dir="fairseq_lite",
+    )  # fmt: skip
+    assert_same_weights(load(pretrained)["model"], load(tmp_path / "checkpoint_last.pt")["model"])
+
+
+def test_dynamic_convolutions_of_unequal_branches_train(train, generate, tmp_path):
+    train(
+        tmp_path, "--max-update", 5, "--encoder-conv-type", "dynamic", "--decoder-conv-type", "dynamic",
+        "--encoder-attention-dim", 16, "--decoder-attention-dim", 48, "--encoder-conv-heads", 4,
+        "--encoder-kernel-sizes", "3,5", "--decoder-kernel-sizes", "5,3", "--encoder-conv-glu",
+        "--no-decoder-conv-glu", "--weight-dropout", 0.1, "--no-weight-softmax", "--ffn-init-ratio", 2,
+    )  # fmt: skip
+    assert "BLEU" in generate(tmp_path / "checkpoint_last.pt")

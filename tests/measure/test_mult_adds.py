@@ -1,0 +1,223 @@
+import argparse
+import json
+
+import pytest
+import torch
+import torch.nn as nn
+from fairseq.models import BaseFairseqModel
+from fairseq.modules.dynamic_convolution import DynamicConv1dTBC
+from fairseq.modules.lightweight_convolution import LightweightConv1dTBC
+
+import fairseq_lite  # noqa: F401  registers the architectures
+from fairseq_lite.cli import mult_adds as command
+from fairseq_lite.errors import UserError
+from fairseq_lite.measure.mult_adds import count_mult_adds
+from fairseq_lite.modules import conv_branch
+
+LENGTHS = [(30, 30), (7, 12)]
+KERNEL_SIZES = [3, 15]
+
+
+def build(arch, options="", vocab_size=None):
+    return command.build_architecture(arch, options.split(), vocab_size)
+
+
+def both(**options):
+    return " ".join(
+        f"--{side}-{name.replace('_', '-')} {value}"
+        for side in ("encoder", "decoder")
+        for name, value in options.items()
+    )
+
+
+def attention(query_len, key_len, dim):
+    """Four projections and the two products."""
+    return dim * dim * (2 * query_len + 2 * key_len) + 2 * query_len * key_len * dim
+
+
+def ffn(length, dim, inner):
+    return 2 * length * dim * inner
+
+
+def convolution(length, dim, kernel_size, heads, dynamic, glu):
+    """linear1, the predicted taps, the convolution, linear2."""
+    taps = heads * kernel_size if dynamic else 0
+    return length * dim * ((2 if glu else 1) * dim + taps + kernel_size + dim)
+
+
+@pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
+@pytest.mark.parametrize("dim, inner", [(16, 40), (64, 24)])
+def test_transformer_by_formula(dim, inner, src_len, tgt_len):
+    model = build("transformer", both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=4))
+    encoder = attention(src_len, src_len, dim) + ffn(src_len, dim, inner)
+    decoder = attention(tgt_len, tgt_len, dim) + attention(tgt_len, src_len, dim) + ffn(tgt_len, dim, inner)
+    assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
+
+
+@pytest.mark.parametrize("adaptive", ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"])
+def test_transformer_lm_by_formula(adaptive):
+    dim, inner, layers, length = 16, 48, 3, 25
+    sizes = f"--decoder-embed-dim {dim} --decoder-ffn-embed-dim {inner} --decoder-layers {layers}"
+    model = build("transformer_lm", f"{sizes} --decoder-attention-heads 2 {adaptive}")
+    assert count_mult_adds(model, tgt_len=length).total == layers * (attention(length, length, dim) + ffn(length, dim, inner))
+
+
+@pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
+@pytest.mark.parametrize("conv_type", ["lightweight", "dynamic"])
+@pytest.mark.parametrize("glu", [False, True])
+def test_lightconv_by_formula(conv_type, glu, src_len, tgt_len):
+    dim, inner, heads = 16, 40, 4
+    sizes = both(embed_dim=dim, conv_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=heads, glu=glu,
+                 conv_type=conv_type, kernel_size_list=str(KERNEL_SIZES).replace(" ", ""))
+    model = build("lightconv", sizes)
+    expected = 0
+    for kernel_size in KERNEL_SIZES:
+        for length in (src_len, tgt_len):
+            expected += convolution(length, dim, kernel_size, heads, conv_type == "dynamic", glu) + ffn(length, dim, inner)
+        expected += attention(tgt_len, src_len, dim)
+    assert count_mult_adds(model, src_len, tgt_len).total == expected
+
+
+@pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
+@pytest.mark.parametrize("conv_type", ["lightweight", "dynamic"])
+@pytest.mark.parametrize("glu", [False, True])
+def test_lite_transformer_by_formula(conv_type, glu, src_len, tgt_len):
+    dim, attention_dim, heads = 24, 8, 4
+    sizes = both(layers=2, attention_heads=2, attention_dim=attention_dim, conv_heads=heads, conv_type=conv_type,
+                 kernel_sizes=",".join(map(str, KERNEL_SIZES)))
+    gates = "--encoder-conv-glu --decoder-conv-glu" if glu else ""
+    model = build("lite_transformer", f"--encoder-embed-dim {dim} {sizes} {gates}")
+    expected = 0
+    for kernel_size in KERNEL_SIZES:
+        for length in (src_len, tgt_len):
+            conv = convolution(length, dim - attention_dim, kernel_size, heads, conv_type == "dynamic", glu)
+            expected += conv + attention(length, length, attention_dim) + ffn(length, dim, dim)
+        expected += attention(tgt_len, src_len, dim)
+    assert count_mult_adds(model, src_len, tgt_len).total == expected
+
+
+@pytest.mark.parametrize(
+    "arch, options, tgt_len, vocab_size, mult_adds, parameters",
+    [
+        ("lite_transformer_iwslt_de_en", "", 30, 6632, 54.7, 2.77),
+        ("lite_transformer_iwslt_de_en_240", "", 30, 6632, 120, 5.43),
+        ("lite_transformer_iwslt_de_en_320", "", 30, 6632, 211, 8.93),
+        ("lite_transformer_wmt_en_de_90m", "", 30, None, 90.7, 2.88),
+        ("lite_transformer_wmt_en_de_360m", "", 30, None, 361, 11.74),
+        ("lite_transformer_wmt_en_de_527m", "", 30, None, 529, 17.28),
+        ("lite_transformer_cnndm", "", 60, None, 801, 17.28),
+        ("lite_transformer_lm_wiki103", "", 30, None, 1129, 37.2),
+        ("transformer_wmt_en_de", "--share-all-embeddings", 30, None, 1338, 44.1),
+    ],
+)
+def test_published_table(arch, options, tgt_len, vocab_size, mult_adds, parameters):
+    counted = count_mult_adds(build(arch, options, vocab_size), 30, tgt_len)
+    assert counted.total == pytest.approx(mult_adds * 1e6, rel=5e-3)
+    assert counted.parameters_without_embeddings == pytest.approx(parameters * 1e6, rel=5e-3)
+
+
+def test_parts_add_up_to_the_total():
+    by_module = count_mult_adds(build("lite_transformer_tiny")).by_module
+    layers = [f"{side}.layers.{layer}" for side in ("encoder", "decoder") for layer in (0, 1)]
+    assert sum(by_module[layer] for layer in layers) == by_module["encoder"] + by_module["decoder"]
+    first = "encoder.layers.0.self_attn"
+    assert by_module[first] == by_module[f"{first}.attention"] + by_module[f"{first}.conv"]
+    assert not [name for name in by_module if "output_projection" in name]
+
+
+def test_shared_parameters_count_once():
+    separate, shared = (
+        count_mult_adds(build("transformer_tiny", options, 100))
+        for options in ("", "--share-all-embeddings")
+    )
+    table = 100 * 64
+    assert separate.parameters - shared.parameters == 2 * table
+    assert separate.parameters_without_embeddings - shared.parameters_without_embeddings == table
+
+
+@pytest.mark.parametrize("arch", ["lite_transformer_tiny", "lightconv"])
+def test_model_is_left_as_it_was(arch):
+    model = build(arch).train()
+    model.decoder.layers[0].eval()
+    modes = [module.training for module in model.modules()]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    functions = conv_branch.depthwise_conv, LightweightConv1dTBC.forward, DynamicConv1dTBC.forward
+    random_state = torch.get_rng_state()
+
+    count_mult_adds(model)
+
+    assert [module.training for module in model.modules()] == modes
+    assert all(tensor.equal(state[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert functions == (conv_branch.depthwise_conv, LightweightConv1dTBC.forward, DynamicConv1dTBC.forward)
+    assert torch.get_rng_state().equal(random_state)
+    assert torch.is_grad_enabled()
+
+
+def test_arithmetic_without_a_rule_is_an_error():
+    model = build("lite_transformer_tiny")
+    model.encoder.layers[0].fc1.register_forward_hook(lambda module, inputs, output: output.cumprod(dim=-1))
+    with pytest.raises(UserError, match="aten::cumprod"):
+        count_mult_adds(model)
+
+
+class NoDecoder(BaseFairseqModel):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("model", [NoDecoder(), nn.Linear(2, 2)])
+def test_other_models_are_an_error(model):
+    with pytest.raises(UserError, match=type(model).__name__):
+        count_mult_adds(model)
+
+
+@pytest.mark.parametrize("lengths, option", [((0, 30), "--src-len 0"), ((30, 5000), "--tgt-len 5000")])
+def test_impossible_lengths_are_an_error(lengths, option):
+    with pytest.raises(UserError, match=option):
+        count_mult_adds(build("lite_transformer_tiny"), *lengths)
+
+
+def run(line):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    command.add_arguments(parser)
+    command.run(*parser.parse_known_args(line.split()))
+
+
+def test_json_of_the_command(capsys):
+    run("--arch lite_transformer_tiny --encoder-embed-dim 48 --src-len 10 --json")
+    printed = json.loads(capsys.readouterr().out)
+    counted = count_mult_adds(build("lite_transformer_tiny", "--encoder-embed-dim 48"), src_len=10)
+    assert printed == {
+        "mult_adds": counted.total,
+        "parameters": counted.parameters,
+        "parameters_without_embeddings": counted.parameters_without_embeddings,
+        "src_len": 10,
+        "tgt_len": 30,
+        "modules": counted.by_module,
+    }
+
+
+def test_table_of_the_command(capsys):
+    run("--arch lite_transformer_wmt_en_de_90m")
+    printed = capsys.readouterr().out
+    for expected in ("self_attn", "attention", "conv", "encoder_attn", "fc1", "90.66 M", "2.88 M"):
+        assert expected in printed
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("--arch lite_transformer_tinny", "lite_transformer_tinny: unknown architecture.*lite_transformer_tiny"),
+        ("--arch lite_transformer_tiny --no-such-option 3", "--no-such-option 3"),
+        ("--arch lite_transformer_tiny --encoder-embed-dim wide", "--encoder-embed-dim.*wide"),
+        ("--arch lite_transformer_lm_wiki103 --vocab-size 60000", "--vocab-size 60000.*60004"),
+        ("", "--arch NAME"),
+        ("first.pt second.pt", "first.pt second.pt.*one checkpoint"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(line, message):
+    with pytest.raises(UserError, match=message):
+        run(line)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
 from omegaconf import OmegaConf
 
+from fairseq_lite.building import task_of_sizes
 from fairseq_lite.errors import UserError, unreadable_checkpoint
 
 Checkpoint = Dict[str, Any]
@@ -46,14 +45,6 @@ def refuse_overwriting(output: str, inputs: Sequence[str]) -> None:
         raise UserError(f"{output}: is an input too; name another file for the output")
 
 
-def dictionary_of_size(size: int) -> Dictionary:
-    """A dictionary of `size` entries, specials included, for a model of which only the shapes matter."""
-    dictionary = Dictionary()
-    for i in range(size - len(dictionary)):
-        dictionary.add_symbol(f"w{i}")
-    return dictionary
-
-
 def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
     """Entries of a side's embedding table, adaptive (Baevski and Auli, 2019) or plain; 0 if it has none."""
     table = f"{side}.embed_tokens."
@@ -62,14 +53,6 @@ def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
     return sum(
         weight.size(0) for name, weight in state.items() if name.startswith(table + "embeddings.") and name.endswith(".0.weight")
     )
-
-
-def task_of_sizes(source: int, target: int):
-    """What build_model asks of a task: dictionaries of the given sizes."""
-    source_dictionary = dictionary_of_size(source)
-    # One object where the sizes agree: shared embeddings require equal dictionaries.
-    target_dictionary = source_dictionary if source == target else dictionary_of_size(target)
-    return SimpleNamespace(source_dictionary=source_dictionary, target_dictionary=target_dictionary)
 
 
 def model_options(checkpoint: Checkpoint, path: str):

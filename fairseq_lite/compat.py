@@ -2,6 +2,7 @@
 
 import argparse
 import codecs
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -41,6 +42,12 @@ def allow_fairseq_checkpoints():
     """
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals([argparse.Namespace, codecs.encode, *_numpy_globals()])
+
+
+def restore_numpy_long():
+    """Puts back np.compat.long, which numpy 2 dropped and fairseq uses for --sample-break-mode eos."""
+    if not hasattr(np, "compat"):
+        np.compat = SimpleNamespace(long=np.int64)
 
 
 def _numpy_globals():

@@ -3,59 +3,86 @@
 
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-fail() { echo "$(basename "$0"): $*" >&2; exit 2; }
+fail() {
+  echo "$(basename "$0"): $*" >&2
+  exit 2
+}
 
 # require FILE...: stops with one line when an input is missing or empty.
 require() {
-    local file
-    for file; do [ -s "$file" ] || fail "'$file' is missing or empty"; done
+  local file
+  for file; do [ -s "$file" ] || fail "'$file' is missing or empty"; done
 }
 
 # once STEP [ARGUMENT...] PATH: runs the step unless PATH exists. PATH appears only when the step
 # has finished, so that a run that was cut off repeats the step it was in and no other.
 once() {
-    local path=${!#}
-    [ -e "$path" ] && return
-    mkdir -p "$(dirname "$path")"
-    rm -rf "$path.part"
-    "${@:1:$#-1}" "$path.part"
-    mv "$path.part" "$path"
+  local path=${!#}
+  [ ! -e "$path" ] || return 0
+  mkdir -p "$(dirname "$path")"
+  rm -rf "$path.part"
+  "${@:1:$#-1}" "$path.part"
+  mv "$path.part" "$path"
 }
 
 # learn_subwords VOCABULARY_SIZE TEXT... MODEL
 learn_subwords() {
-    python "$common/subwords.py" learn --vocab-size "$1" "${@:2}"
+  python "$common/subwords.py" learn --vocab-size "$1" "${@:2}"
 }
 
 # encode_subwords MODEL TEXT ENCODED
 encode_subwords() {
-    python "$common/subwords.py" encode "$@"
+  python "$common/subwords.py" encode "$@"
 }
 
 # binarise_pair SOURCE TARGET TEXT_DIR [FAIRSEQ_PREPROCESS_OPTION...] BINARY_DIR
 binarise_pair() {
-    local text=$3
-    fairseq-preprocess --source-lang "$1" --target-lang "$2" --trainpref "$text/train" \
-        --validpref "$text/valid" --testpref "$text/test" "${@:4:$#-4}" --destdir "${!#}"
+  local text=$3
+  fairseq-preprocess --source-lang "$1" --target-lang "$2" --trainpref "$text/train" \
+    --validpref "$text/valid" --testpref "$text/test" "${@:4:$#-4}" --destdir "${!#}"
 }
 
-# binarise_text TEXT_DIR BINARY_DIR: one language, for language models.
+# binarise_text TEXT_DIR BINARY_DIR: {train,valid,test}.txt, for language models.
 binarise_text() {
-    fairseq-preprocess --only-source --trainpref "$1/train.txt" --validpref "$1/valid.txt" \
-        --testpref "$1/test.txt" --destdir "$2"
+  fairseq-preprocess --only-source --trainpref "$1/train.txt" --validpref "$1/valid.txt" \
+    --testpref "$1/test.txt" --destdir "$2"
 }
 
 # prepare_pair RAW OUT SOURCE TARGET VOCABULARY_SIZE [FAIRSEQ_PREPROCESS_OPTION...]
 # Reads RAW/{train,valid,test}.{SOURCE,TARGET}; makes OUT/{subwords.model,text/,binary/,reference.TARGET}.
 prepare_pair() {
-    local raw=$1 out=$2 source=$3 target=$4 size=$5 split language
-    for split in train valid test; do require "$raw/$split.$source" "$raw/$split.$target"; done
-    once learn_subwords "$size" "$raw/train.$source" "$raw/train.$target" "$out/subwords.model"
-    for split in train valid test; do
-        for language in "$source" "$target"; do
-            once encode_subwords "$out/subwords.model" "$raw/$split.$language" "$out/text/$split.$language"
-        done
+  local raw=$1 out=$2 source=$3 target=$4 size=$5 split language
+  for split in train valid test; do require "$raw/$split.$source" "$raw/$split.$target"; done
+  once learn_subwords "$size" "$raw/train.$source" "$raw/train.$target" "$out/subwords.model"
+  for split in train valid test; do
+    for language in "$source" "$target"; do
+      once encode_subwords "$out/subwords.model" "$raw/$split.$language" "$out/text/$split.$language"
     done
-    once binarise_pair "$source" "$target" "$out/text" "${@:6}" "$out/binary"
-    once cp "$raw/test.$target" "$out/reference.$target"
+  done
+  once binarise_pair "$source" "$target" "$out/text" "${@:6}" "$out/binary"
+  once cp "$raw/test.$target" "$out/reference.$target"
+}
+
+# generate BINARY_DIR CHECKPOINT [FAIRSEQ_GENERATE_OPTION...] LOG: decodes the test set.
+generate() {
+  fairseq-generate "$1" --user-dir fairseq_lite --path "$2" --gen-subset test \
+    --remove-bpe=sentencepiece --scoring sacrebleu "${@:3:$#-3}" >"${!#}"
+}
+
+# hypotheses LOG TEXT: the translations in a log of fairseq-generate or -interactive, in the order of the input.
+hypotheses() {
+  grep '^D-' "$1" | sort -t- -k2,2n | cut -f3- >"$2"
+}
+
+# evaluate_pair DATA OUT TARGET TOKENIZER [FAIRSEQ_GENERATE_OPTION...]
+# Averages the last 10 checkpoints of OUT/checkpoints, translates the test set of DATA and scores it by sacrebleu.
+evaluate_pair() {
+  local data=$1 out=$2 target=$3 tokenizer=$4
+  require "$data/binary/dict.$target.txt" "$data/reference.$target"
+  fairseq-lite average "$out/checkpoints" --last 10 "$out/averaged.pt"
+  generate "$data/binary" "$out/averaged.pt" "${@:5}" "$out/test.log"
+  hypotheses "$out/test.log" "$out/translation.$target"
+  sacrebleu "$data/reference.$target" --input "$out/translation.$target" --metrics bleu \
+    --tokenize "$tokenizer" $([ "$tokenizer" != none ] || echo --force)
+  fairseq-lite mult-adds "$out/averaged.pt" --json
 }

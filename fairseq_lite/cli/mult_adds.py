@@ -5,7 +5,6 @@ import json
 import re
 from collections import defaultdict
 from difflib import get_close_matches
-from types import SimpleNamespace
 from typing import Dict, List, Optional, Tuple
 
 import torch.nn as nn
@@ -14,7 +13,7 @@ from fairseq.data import Dictionary
 from rich.console import Console
 from rich.table import Table
 
-from fairseq_lite.checkpoints import load_model
+from fairseq_lite.checkpoints import load_model, task_of_sizes
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
@@ -56,10 +55,9 @@ def build_architecture(name: str, model_options: List[str], vocab_size: Optional
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
         raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
     args = _parse_model_options(name, model_options)
-    dictionary = _dictionary(_vocabulary_size(args, vocab_size))
-    task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    size = _vocabulary_size(args, vocab_size)
     try:
-        return models.build_model(args, task)
+        return models.build_model(args, task_of_sizes(size, size))
     except AssertionError as error:
         raise UserError(f"--arch {name} {' '.join(model_options)}: {error}") from None
 
@@ -90,13 +88,6 @@ def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int] = None) -> 
     if wanted < smallest:
         raise UserError(f"--vocab-size {wanted}: this model needs at least {smallest}")
     return wanted
-
-
-def _dictionary(size: int) -> Dictionary:
-    dictionary = Dictionary()
-    for index in range(len(dictionary), size):
-        dictionary.add_symbol(f"symbol{index}")
-    return dictionary
 
 
 def as_json(counted: MultAdds, src_len: int, tgt_len: int) -> Dict:

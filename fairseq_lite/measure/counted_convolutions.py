@@ -4,8 +4,7 @@ from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import torch
-from fairseq.modules.dynamic_convolution import DynamicConv1dTBC
-from fairseq.modules.lightweight_convolution import LightweightConv1dTBC
+from fairseq.modules import LightweightConv1dTBC, dynamic_convolution
 
 from fairseq_lite.modules import conv_branch
 
@@ -23,6 +22,7 @@ def _depthwise_conv(x, taps, left):
     return DepthwiseConvolution.apply(x, taps)
 
 
+# fairseq's own modules take the T x T band matrix, or fewer taps than K for a sentence shorter than K.
 def _lightweight_forward(self, x, incremental_state=None, unfold=False):
     return DepthwiseConvolution.apply(x, self.weight.squeeze(1))
 
@@ -34,10 +34,17 @@ def _dynamic_forward(self, x, incremental_state=None, query=None, unfold=None):
     return DepthwiseConvolution.apply(x, taps.view(*x.shape[:2], self.num_heads, self.kernel_size))
 
 
-_REPLACEMENTS = [
+# The official release has the first class alone; later ones make lightconv of the second, its scriptable twin.
+_DYNAMIC_CONVOLUTIONS = [
+    getattr(dynamic_convolution, name)
+    for name in ("DynamicConv1dTBC", "DynamicConv_scripatable")
+    if hasattr(dynamic_convolution, name)
+]
+
+REPLACEMENTS = [
     (conv_branch, "depthwise_conv", _depthwise_conv),
     (LightweightConv1dTBC, "forward", _lightweight_forward),
-    (DynamicConv1dTBC, "forward", _dynamic_forward),
+    *((convolution, "forward", _dynamic_forward) for convolution in _DYNAMIC_CONVOLUTIONS),
 ]
 
 
@@ -45,6 +52,6 @@ _REPLACEMENTS = [
 def counted_convolutions():
     """Within it, this package's and fairseq's depthwise convolutions are traced as DepthwiseConvolution."""
     with ExitStack() as stack:
-        for owner, name, replacement in _REPLACEMENTS:
+        for owner, name, replacement in REPLACEMENTS:
             stack.enter_context(mock.patch.object(owner, name, replacement))
         yield

@@ -30,7 +30,7 @@ def scaled_dot_product_attention(inputs, outputs):
 
 
 def transformer_encoder_layer(inputs, outputs):
-    """The fused encoder layer on x: [B, T, C] that the official release calls outside training."""
+    """The fused encoder layer on x: [B, T, C] that fairseq 0.12.2 may call outside training."""
     batch, length, dim = get_shape(inputs[0])
     weights = [inputs[argument] for argument in (3, 5, 14, 16)]
     projections = sum(prod(get_shape(weight)) for weight in weights)

@@ -77,6 +77,10 @@ class LiteTransformerModel(TransformerModelBase):
     @classmethod
     def build_model(cls, args, task):
         cfg = TransformerConfig.from_namespace(as_namespace(args))
+        for side in (cfg.encoder, cfg.decoder):
+            # fairseq's parser makes a list of what its build_model splits as a string
+            if isinstance(side.layers_to_keep, list):
+                side.layers_to_keep = ",".join(map(str, side.layers_to_keep))
         check_side(cfg.encoder, "encoder")
         check_decoder(cfg)
         return super().build_model(cfg, task)

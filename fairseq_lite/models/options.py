@@ -97,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser, config, prefix: str = "") -> No
     architecture switches on can be switched off.
     """
     for f in fields(config):
-        if f.type is bool and not f.name.startswith("no_"):
+        if isinstance(f.default, bool) and not f.name.startswith("no_"):
             flag = "-".join(filter(None, (prefix, f.name))).replace("_", "-")
             parser.add_argument(
                 f"--{flag}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=f.metadata.get("help")

@@ -12,7 +12,6 @@ import torch
 
 from fairseq_lite.compat import allow_fairseq_checkpoints
 
-PLUGIN = str(Path(__file__).parents[2] / "fairseq_lite")
 WORDS = 12
 
 TRAIN_OPTIONS = (
@@ -21,6 +20,12 @@ TRAIN_OPTIONS = (
     " --disable-validation --seed 1"
 ).split()
 TRANSLATION_OPTIONS = "--task translation --source-lang de --target-lang en".split()
+
+
+@pytest.fixture(scope="session")
+def plugin():
+    """The plugin by its path in the checkout; its bare name is the installed copy."""
+    return str(Path(__file__).parents[2] / "fairseq_lite")
 
 
 def command_line(command):
@@ -129,10 +134,10 @@ def text_corpus(run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def train(run, corpus):
+def train(run, corpus, plugin):
     """Trains a translation model into a folder; options override the defaults."""
 
-    def train(save_dir, *options, user_dir=PLUGIN, data=corpus, **settings):
+    def train(save_dir, *options, user_dir=plugin, data=corpus, **settings):
         return run(
             "fairseq-train", data, "--user-dir", user_dir, *TRANSLATION_OPTIONS,
             "--arch", "lite_transformer_tiny", *TRAIN_OPTIONS, "--save-dir", save_dir, *options,
@@ -143,12 +148,12 @@ def train(run, corpus):
 
 
 @pytest.fixture(scope="session")
-def train_language_model(run, text_corpus):
+def train_language_model(run, text_corpus, plugin):
     """Trains a language model into a folder; options override the defaults."""
 
     def train(save_dir, *options, **settings):
         return run(
-            "fairseq-train", text_corpus, "--user-dir", PLUGIN, "--task", "language_modeling",
+            "fairseq-train", text_corpus, "--user-dir", plugin, "--task", "language_modeling",
             "--arch", "lite_transformer_lm_tiny", *TRAIN_OPTIONS, "--save-dir", save_dir,
             "--tokens-per-sample", 64, "--sample-break-mode", "eos", *options,
             **settings,

@@ -1,12 +1,27 @@
 """Data-parallel training."""
 
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --ddp-backend legacy_ddp".split()
 
-def test_two_processes_train_the_model_of_one(train, start, load, tmp_path):
-    options = "--max-update 5 --dropout 0 --max-tokens 200 --ddp-backend legacy_ddp".split()
-    meeting = f"file://{tmp_path / 'meeting'}"
-    world = f"--distributed-world-size 2 --distributed-backend gloo --distributed-no-spawn --distributed-init-method {meeting}"
-    ...
+
+def test_two_processes_train_the_model_of_one(train, load, tmp_path):
+    world = [
+        "--distributed-world-size", 2, "--distributed-backend", "gloo", "--distributed-no-spawn",
+        "--distributed-init-method", f"file://{tmp_path / 'meeting'}",
+    ]  # fmt: skip
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        processes = [
+            pool.submit(train, tmp_path / "two", *OPTIONS, *world, "--distributed-rank", rank)
+            for rank in (0, 1)
+        ]
+    for process in processes:
+        process.result()
+    train(tmp_path / "one", *OPTIONS, "--update-freq", 2)
+
+    one, two = (load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5, msg=name)

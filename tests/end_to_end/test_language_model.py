@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-from tests.end_to_end.conftest import PLUGIN, TRAIN_OPTIONS  # noqa: F401
-
 
 def perplexity(output):
     return float(re.search(r"Perplexity: (\S+)", output.stdout + output.stderr)[1])

@@ -5,14 +5,12 @@ import pytest
 import torch
 import torch.nn as nn
 from fairseq.models import BaseFairseqModel
-from fairseq.modules.dynamic_convolution import DynamicConv1dTBC
-from fairseq.modules.lightweight_convolution import LightweightConv1dTBC
 
 import fairseq_lite  # noqa: F401  registers the architectures
 from fairseq_lite.cli import mult_adds as command
 from fairseq_lite.errors import UserError
+from fairseq_lite.measure.counted_convolutions import REPLACEMENTS
 from fairseq_lite.measure.mult_adds import count_mult_adds
-from fairseq_lite.modules import conv_branch
 
 LENGTHS = [(30, 30), (7, 12)]
 KERNEL_SIZES = [3, 15]
@@ -57,9 +55,11 @@ def test_transformer_by_formula(dim, inner, src_len, tgt_len):
 @pytest.mark.parametrize("adaptive", ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"])
 def test_transformer_lm_by_formula(adaptive):
     dim, inner, layers, length = 16, 48, 3, 25
-    sizes = f"--decoder-embed-dim {dim} --decoder-ffn-embed-dim {inner} --decoder-layers {layers}"
-    model = build("transformer_lm", f"{sizes} --decoder-attention-heads 2 {adaptive}")
-    assert count_mult_adds(model, tgt_len=length).total == layers * (attention(length, length, dim) + ffn(length, dim, inner))
+    dims = " ".join(f"--decoder-{name}-dim {dim}" for name in ("embed", "input", "output"))
+    sizes = f"{dims} --decoder-ffn-embed-dim {inner} --decoder-layers {layers} --decoder-attention-heads 2"
+    model = build("transformer_lm", f"{sizes} {adaptive}")
+    layer = attention(length, length, dim) + ffn(length, dim, inner)
+    assert count_mult_adds(model, tgt_len=length).total == layers * layer
 
 
 @pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
@@ -135,22 +135,26 @@ def test_shared_parameters_count_once():
     assert separate.parameters_without_embeddings - shared.parameters_without_embeddings == table
 
 
-@pytest.mark.parametrize("arch", ["lite_transformer_tiny", "lightconv"])
+def replaced_functions():
+    return [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
+
+
+@pytest.mark.parametrize("arch", ["lite_transformer_tiny", "lightconv_iwslt_de_en"])
 def test_model_is_left_as_it_was(arch):
     model = build(arch).train()
     model.decoder.layers[0].eval()
     modes = [module.training for module in model.modules()]
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    functions = conv_branch.depthwise_conv, LightweightConv1dTBC.forward, DynamicConv1dTBC.forward
+    functions = replaced_functions()
     random_state = torch.get_rng_state()
 
     count_mult_adds(model)
 
     assert [module.training for module in model.modules()] == modes
-    assert all(tensor.equal(state[name]) for name, tensor in model.state_dict().items())
+    torch.testing.assert_close(dict(model.state_dict()), state, rtol=0, atol=0, equal_nan=True)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert functions == (conv_branch.depthwise_conv, LightweightConv1dTBC.forward, DynamicConv1dTBC.forward)
+    assert replaced_functions() == functions
     assert torch.get_rng_state().equal(random_state)
     assert torch.is_grad_enabled()
 

@@ -54,10 +54,18 @@ def test_fused_attention_counts_both_products(causal):
 
 
 def test_fused_encoder_layer_counts_as_its_parts():
-    batch, length, dim, ffn = 2, 5, 8, 12
-    layer = nn.TransformerEncoderLayer(dim, 2, ffn, batch_first=True).eval()
-    with torch.no_grad():
-        counted = count(layer, (batch, length, dim))
+    batch, length, dim, ffn, heads, eps = 2, 5, 8, 12, 2, 1e-5
+
+    def fused(x, qkv, qkv_bias, proj, proj_bias, norm, fc1, fc1_bias, fc2, fc2_bias):
+        attention = (dim, heads, qkv, qkv_bias, proj, proj_bias)
+        norms = (norm, norm, norm, norm)
+        return torch._transformer_encoder_layer_fwd(
+            x, *attention, False, False, eps, *norms, fc1, fc1_bias, fc2, fc2_bias
+        )
+
+    projections = [(3 * dim, dim), (3 * dim,), (dim, dim), (dim,)]
+    feed_forward = [(ffn, dim), (ffn,), (dim, ffn), (dim,)]
+    counted = count(fused, (batch, length, dim), *projections, (dim,), *feed_forward)
     assert counted == batch * length * (4 * dim**2 + 2 * length * dim + 2 * dim * ffn)
 
 

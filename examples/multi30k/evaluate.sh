@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# evaluate.sh DATA OUT: BLEU (with its signature) and Mult-Adds of what train.sh left in OUT.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common/steps.sh"
+[ $# = 2 ] || fail "usage: evaluate.sh DATA OUT"
+
+evaluate_pair "$1" "$2" de 13a --beam 5

@@ -10,7 +10,7 @@ from fairseq.models.transformer import base_architecture as transformer_base
 from fairseq.models.transformer_lm import base_lm_architecture
 
 from fairseq_lite.models import lite_transformer, lite_transformer_lm  # noqa: F401  an architecture needs its model
-from fairseq_lite.models.options import encoder_decoder_defaults
+from fairseq_lite.models.options import encoder_decoder_defaults, language_model_defaults
 
 Options = Dict[str, Any]
 
@@ -111,6 +111,7 @@ def _lite_transformer(args, delta: Options) -> None:
 
 def _language_model(args, delta: Options) -> None:
     fill(args, delta)
+    fill(args, language_model_defaults())
     fill(args, {"decoder_ffn_embed_dim": args.decoder_embed_dim})
     base_lm_architecture(args)
 

@@ -134,6 +134,11 @@ def encoder_decoder_defaults() -> Dict[str, Any]:
     return defaults
 
 
+def language_model_defaults() -> Dict[str, Any]:
+    """The default of every option of a language model that does not follow from another one."""
+    return _plain_defaults({f.name: f for f in fields(LiteTransformerLanguageModelConfig) if f.name != "_name"})
+
+
 def as_namespace(args) -> argparse.Namespace:
     """The model options as fairseq hands them over: a Namespace from the command line, a DictConfig from hydra."""
     if OmegaConf.is_config(args):

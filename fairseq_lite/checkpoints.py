@@ -11,7 +11,8 @@ from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
 from omegaconf import OmegaConf
 
 from fairseq_lite.building import task_of_sizes
-from fairseq_lite.errors import UserError, unreadable_checkpoint
+from fairseq_lite.errors import UserError
+from fairseq_lite.mistakes import one_line, unknown_architecture, unreadable_checkpoint
 
 Checkpoint = Dict[str, Any]
 
@@ -21,7 +22,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     try:
         checkpoint = checkpoint_utils.load_checkpoint_to_cpu(path)
     except Exception as error:
-        raise UserError(unreadable_checkpoint(path, error)) from error
+        raise UserError(one_line(error) or unreadable_checkpoint(path, error)) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint or not checkpoint.get("cfg"):
         raise UserError(f"{path}: holds no model with its options; give a checkpoint that fairseq-train wrote")
     return checkpoint
@@ -60,10 +61,7 @@ def model_options(checkpoint: Checkpoint, path: str):
     options = checkpoint["cfg"]["model"]
     name = getattr(options, "_name", None) or getattr(options, "arch", None)
     if name not in ARCH_MODEL_REGISTRY:
-        raise UserError(
-            f"{path}: architecture {name!r} is not known to fairseq or this plugin; "
-            "checkpoints of the method's authors go through `fairseq-lite convert` first"
-        )
+        raise UserError(unknown_architecture(path, name))
     return options
 
 

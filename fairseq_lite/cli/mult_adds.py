@@ -1,4 +1,4 @@
-"""fairseq-lite mult-adds: count the Mult-Adds and the parameters of an architecture or a checkpoint."""
+"""fairseq-lite mult-adds: the Mult-Adds and parameters of an architecture or a checkpoint."""
 
 import argparse
 import json
@@ -23,25 +23,47 @@ TABLE_DEPTH = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s (--arch NAME [model options] | CHECKPOINT) [--src-len N] [--tgt-len N] [--json]"
-    parser.add_argument("--arch", metavar="NAME", help="architecture to build; takes the model options of fairseq-train")
-    parser.add_argument("--src-len", type=int, default=30, metavar="N", help="source tokens (default: %(default)s)")
-    parser.add_argument("--tgt-len", type=int, default=30, metavar="N",
-                        help="target tokens, or all tokens of a language model (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, metavar="N",
-                        help="vocabulary of --arch; it changes the parameters, not the Mult-Adds"
-                        f" (default: {SMALL_VOCABULARY}, counted from the last adaptive cutoff if there is one)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.usage = (
+        "%(prog)s (--arch NAME [model options] | CHECKPOINT) [--src-len N] [--tgt-len N] [--json]"
+    )
+    parser.add_argument(
+        "--arch",
+        metavar="NAME",
+        help="architecture to build; takes the model options of fairseq-train",
+    )
+    parser.add_argument(
+        "--src-len", type=int, default=30, metavar="N", help="source tokens (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tgt-len",
+        type=int,
+        default=30,
+        metavar="N",
+        help="target tokens, or all tokens of a language model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        metavar="N",
+        help="vocabulary of --arch; it changes the parameters, not the Mult-Adds"
+        f" (default: {SMALL_VOCABULARY}, counted from the last adaptive cutoff if there is one)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of the table"
+    )
 
 
 def run(args: argparse.Namespace, rest: List[str]) -> None:
     """Counts and prints; rest holds the model options of --arch or else the checkpoint's path."""
     if args.arch is not None:
         model = build_architecture(args.arch, rest, args.vocab_size)
-    elif len(rest) == 1 and not rest[0].startswith("-"):
+    elif len(rest) == 1 and not rest[0].startswith("-") and args.vocab_size is None:
         model = load_model(rest[0])
     else:
-        raise UserError(f"mult-adds {' '.join(rest)}: give either --arch NAME or the path of one checkpoint")
+        given = " ".join(rest) or "no arguments"
+        raise UserError(
+            f"{given}: give either --arch NAME or the path of one checkpoint (without --vocab-size)"
+        )
     counted = count_mult_adds(model, args.src_len, args.tgt_len)
     if args.json:
         print(json.dumps(as_json(counted, args.src_len, args.tgt_len), indent=2))
@@ -49,11 +71,15 @@ def run(args: argparse.Namespace, rest: List[str]) -> None:
         print_table(model, counted)
 
 
-def build_architecture(name: str, model_options: List[str], vocab_size: Optional[int] = None) -> nn.Module:
+def build_architecture(
+    name: str, model_options: List[str], vocab_size: Optional[int] = None
+) -> nn.Module:
     """The model that fairseq-train would build from these options, with a made-up vocabulary."""
     if name not in models.ARCH_MODEL_REGISTRY:
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
-        raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
+        raise UserError(
+            f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}"
+        )
     args = _parse_model_options(name, model_options)
     size = _vocabulary_size(args, vocab_size)
     try:
@@ -64,21 +90,25 @@ def build_architecture(name: str, model_options: List[str], vocab_size: Optional
 
 def _parse_model_options(name: str, model_options: List[str]) -> argparse.Namespace:
     is_language_model = issubclass(models.ARCH_MODEL_REGISTRY[name], models.FairseqLanguageModel)
-    parser = options.get_training_parser("language_modeling" if is_language_model else "translation")
+    parser = options.get_training_parser(
+        "language_modeling" if is_language_model else "translation"
+    )
 
     def error(message: str):
         raise UserError(f"--arch {name}: {message}")
 
     parser.error = error
     no_data = "-"
-    args, unknown = options.parse_args_and_arch(parser, [no_data, "--arch", name, *model_options], parse_known=True)
+    args, unknown = options.parse_args_and_arch(
+        parser, [no_data, "--arch", name, *model_options], parse_known=True
+    )
     if unknown:
         raise UserError(f"--arch {name}: this architecture has no option {' '.join(unknown)}")
     return args
 
 
 def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int] = None) -> int:
-    """The wanted size, or a small one; adaptive embeddings and softmax need one beyond their last cutoff."""
+    """The wanted size, or a small one beyond the last adaptive cutoff."""
     cutoffs = [0]
     for option in ("adaptive_input_cutoff", "adaptive_softmax_cutoff"):
         cutoffs += utils.eval_str_list(getattr(args, option, None), type=int) or []
@@ -111,7 +141,12 @@ def print_table(model: nn.Module, counted: MultAdds) -> None:
         if mult_adds and len(path) <= TABLE_DEPTH:
             indented = "  " * (len(path) - 1) + path[-1]
             share = f"{mult_adds / counted.total:.1%}"
-            table.add_row(indented, _millions(mult_adds), share, _millions(count_parameters(*modules.values())))
+            table.add_row(
+                indented,
+                _millions(mult_adds),
+                share,
+                _millions(count_parameters(*modules.values())),
+            )
     table.add_section()
     table.add_row("total", _millions(counted.total), "", _millions(counted.parameters))
     table.add_row("  without embeddings", "", "", _millions(counted.parameters_without_embeddings))
@@ -119,7 +154,7 @@ def print_table(model: nn.Module, counted: MultAdds) -> None:
 
 
 def _alike(model: nn.Module) -> Dict[Tuple[str, ...], Dict[str, nn.Module]]:
-    """Modules by name, in groups that differ in numbers only: layers.0.fc1 and layers.1.fc1 are in layers*.fc1."""
+    """Modules by name, in groups of which only numbers differ: layers.0.fc1 is in layers*.fc1."""
     groups = defaultdict(dict)
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList):

@@ -13,7 +13,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
-from fairseq_lite.errors import UserError, unreadable_checkpoint
+from fairseq_lite.errors import UserError
+from fairseq_lite.mistakes import unreadable_checkpoint
 from fairseq_lite.models.options import LiteTransformerLanguageModelConfig, encoder_decoder_defaults
 
 # Names in the authors' state dict, and ours.

@@ -22,7 +22,7 @@ def _depthwise_conv(x, taps, left):
     return DepthwiseConvolution.apply(x, taps)
 
 
-# fairseq's own modules take the T x T band matrix, or fewer taps than K for a sentence shorter than K.
+# fairseq's own modules compute T x T bands, or fewer than K taps for a sentence shorter than K.
 def _lightweight_forward(self, x, incremental_state=None, unfold=False):
     return DepthwiseConvolution.apply(x, self.weight.squeeze(1))
 
@@ -34,7 +34,7 @@ def _dynamic_forward(self, x, incremental_state=None, query=None, unfold=None):
     return DepthwiseConvolution.apply(x, taps.view(*x.shape[:2], self.num_heads, self.kernel_size))
 
 
-# The official release has the first class alone; later ones make lightconv of the second, its scriptable twin.
+# The official release has the first class alone; later ones build lightconv on its scriptable twin.
 _DYNAMIC_CONVOLUTIONS = [
     getattr(dynamic_convolution, name)
     for name in ("DynamicConv1dTBC", "DynamicConv_scripatable")
@@ -50,7 +50,7 @@ REPLACEMENTS = [
 
 @contextmanager
 def counted_convolutions():
-    """Within it, this package's and fairseq's depthwise convolutions are traced as DepthwiseConvolution."""
+    """Traces this package's and fairseq's depthwise convolutions as DepthwiseConvolution."""
     with ExitStack() as stack:
         for owner, name, replacement in REPLACEMENTS:
             stack.enter_context(mock.patch.object(owner, name, replacement))

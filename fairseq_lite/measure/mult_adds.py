@@ -1,8 +1,8 @@
-"""Mult-Adds of a model: the multiplications of its linear layers, convolutions and attention products."""
+"""Mult-Adds of a model: the multiplications of its linear layers, convolutions and attention."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 import torch.nn as nn
@@ -21,7 +21,7 @@ OUTPUT_PROJECTION = "decoder.output_projection"
 
 @dataclass
 class MultAdds:
-    """The Mult-Adds of one teacher-forced pass, in all and by module (by its name in the model), and the parameters."""
+    """The Mult-Adds of one teacher-forced pass, in all and by module name, and the parameters."""
 
     total: int
     by_module: Dict[str, int]
@@ -41,13 +41,14 @@ class _TeacherForcedPass(nn.Module):
 
 
 def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
-    """Counts one teacher-forced pass of a sentence pair, or of `tgt_len` tokens of a language model.
+    """Counts one teacher-forced pass of a sentence pair, or of `tgt_len` tokens in a language model.
 
-    Embeddings (adaptive ones with their projections) and the output projection are left out; a depthwise
-    convolution costs K per output element (Wu et al., 2020, arXiv 2004.11886). The model stays as it was.
-    Raises UserError for another kind of model, for lengths it does not take, and for an operator without a rule.
+    Embeddings (adaptive ones with their projections) and the output projection are left out; a
+    depthwise convolution costs K per output element (Wu et al., 2020, arXiv 2004.11886). The model
+    stays as it was. Raises UserError for another kind of model, for lengths that it does not take,
+    and for an operator without a rule.
     """
-    inputs = _teacher_forced_inputs(model, src_len, tgt_len)
+    inputs = _teacher_forced_inputs(model, _checked_lengths(model, src_len, tgt_len))
     with _evaluation(model), counted_convolutions():
         counts = _count_by_module(model, inputs)
     for name, module in model.named_modules():
@@ -55,32 +56,38 @@ def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> M
             _leave_out(counts, name)
     total = counts.pop("")
     by_module = {name: count for name, count in counts.items() if count}
-    return MultAdds(total, by_module, count_parameters(model), count_parameters_without_embeddings(model))
+    return MultAdds(
+        total, by_module, count_parameters(model), count_parameters_without_embeddings(model)
+    )
 
 
-def _teacher_forced_inputs(model: nn.Module, src_len: int, tgt_len: int) -> Tuple[Tensor, ...]:
-    """One sentence (pair) without padding, after checking that the model is of a kind that is counted."""
+def _checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
+    """The lengths of what the model reads, if it is of a kind that is counted and takes them."""
     if isinstance(model, FairseqEncoderDecoderModel):
-        lengths = {"--src-len": src_len, "--tgt-len": tgt_len}
-        longest = model.max_positions()
+        options, longest = {"--src-len": src_len, "--tgt-len": tgt_len}, model.max_positions()
     elif isinstance(model, FairseqLanguageModel):
-        lengths = {"--tgt-len": tgt_len}
-        longest = [model.max_positions()]
+        options, longest = {"--tgt-len": tgt_len}, [model.max_positions()]
     else:
-        raise UserError(f"mult-adds: {type(model).__name__} is neither an encoder-decoder nor a language model")
-    if getattr(model.decoder, "adaptive_softmax", None) is None and not hasattr(model.decoder, "output_projection"):
-        raise UserError(f"mult-adds: {type(model).__name__} has no decoder.output_projection to leave out")
-    for (option, length), limit in zip(lengths.items(), longest):
+        raise UserError(
+            f"{type(model).__name__}: is neither an encoder-decoder nor a language model"
+        )
+    if getattr(model.decoder, "adaptive_softmax", None) is None and not hasattr(
+        model.decoder, "output_projection"
+    ):
+        raise UserError(f"{type(model).__name__}: has no {OUTPUT_PROJECTION} to leave out")
+    for (option, length), limit in zip(options.items(), longest):
         if not 1 <= length <= limit:
             raise UserError(f"{option} {length}: this model takes 1 to {limit} tokens")
+    return list(options.values())
 
+
+def _teacher_forced_inputs(model: nn.Module, lengths: List[int]) -> Tuple[Tensor, ...]:
+    """One sentence, or one pair with the source's length between, without padding."""
     device = next(model.parameters()).device
     token = model.decoder.dictionary.eos()
-    sentences = [torch.full((1, length), token, device=device) for length in lengths.values()]
-    if len(sentences) == 1:
-        return tuple(sentences)
-    source, target = sentences
-    return source, torch.tensor([src_len], device=device), target
+    sentences = [torch.full((1, length), token, device=device) for length in lengths]
+    sentences[1:1] = [torch.tensor([length], device=device) for length in lengths[:-1]]
+    return tuple(sentences)
 
 
 @contextmanager
@@ -103,12 +110,14 @@ def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, 
     counts = analysis.by_module()
     unknown = sorted(analysis.unsupported_ops())
     if unknown:
-        raise UserError(f"mult-adds: no rule for {', '.join(unknown)}: add it to fairseq_lite/measure/operators.py")
+        raise UserError(
+            f"{', '.join(unknown)}: of unknown cost; add a rule to fairseq_lite/measure/operators.py"
+        )
     return {name[len("model.") :]: int(count) for name, count in counts.items() if name}
 
 
 def _leave_out(counts: Dict[str, int], name: str):
-    """Takes a module out of the counts of all modules that contain it, and out of the list with all it contains."""
+    """Takes a module out of the counts of all that contain it, and drops its own."""
     count = counts[name]
     parts = name.split(".")
     for depth in range(len(parts)):

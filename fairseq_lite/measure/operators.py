@@ -1,7 +1,7 @@
-"""The multiply-adds of each traced operator: fvcore's handlers, those that it lacks, and the operators that are free.
+"""The multiply-adds of each traced operator: fvcore's handlers, our own, and what is free.
 
-A handler takes the traced inputs and outputs of an operator and returns its multiply-adds. An operator in neither
-table is an error when a model is counted, so whatever is added here was looked at.
+A handler takes the traced inputs and outputs of an operator and returns its multiply-adds. An
+operator in neither table is an error when a model is counted, so none is free by oversight.
 """
 
 from math import prod
@@ -24,7 +24,7 @@ def baddbmm(inputs, outputs):
 
 
 def scaled_dot_product_attention(inputs, outputs):
-    """Q K^T and A V for q: [..., L, D], k: [..., S, D], v: [..., S, E]; masked scores are computed too."""
+    """Q K^T and A V for q: [..., L, D], k: [..., S, D], v: [..., S, E]; a mask saves nothing."""
     (*batch, length, key_dim), key_shape, value_shape = (get_shape(tensor) for tensor in inputs[:3])
     return prod(batch) * length * key_shape[-2] * (key_dim + value_shape[-1])
 
@@ -43,7 +43,9 @@ def einsum(inputs, outputs):
     shapes = [get_shape(operand) for operand in inputs[1].node().inputs()]
     terms, arrow, result = equation.partition("->")
     if len(shapes) != 2 or not arrow:
-        raise UserError(f"mult-adds: cannot count einsum {equation!r}: write it as products of two tensors with '->'")
+        raise UserError(
+            f"einsum {equation!r}: cannot be counted; write it as products of two tensors with '->'"
+        )
     sizes = {}
     for term, shape in zip(terms.split(","), shapes):
         before, _, after = term.partition("...")
@@ -73,8 +75,8 @@ HANDLERS = {
     "prim::PythonOp.DepthwiseConvolution": depthwise_convolution,
 }
 
-# Beyond the views, copies, comparisons and masks that fvcore itself leaves out. By the definition elementwise
-# products, norms, activations, softmax and embedding look-ups are free.
+# Beyond the views, copies, comparisons and masks that fvcore itself leaves out. By the definition
+# elementwise products, norms, activations, softmax and embedding look-ups are free.
 FREE = (
     "aten::_shape_as_tensor",
     "aten::add",

@@ -1,7 +1,5 @@
 """Parameter counts; a parameter shared by several modules counts once."""
 
-from typing import Dict
-
 import torch.nn as nn
 from fairseq.modules import AdaptiveInput
 
@@ -10,11 +8,13 @@ EMBEDDINGS = (nn.Embedding, AdaptiveInput)
 
 def count_parameters(*modules: nn.Module) -> int:
     """The parameters of some modules together."""
-    unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
+    unique = {
+        id(parameter): parameter.numel() for module in modules for parameter in module.parameters()
+    }
     return sum(unique.values())
 
 
 def count_parameters_without_embeddings(model: nn.Module) -> int:
-    """All parameters but the embedding tables and what is tied to them; an untied output projection counts."""
+    """All parameters but the embedding tables and what is tied to them."""
     embeddings = [module for module in model.modules() if isinstance(module, EMBEDDINGS)]
     return count_parameters(model) - count_parameters(*embeddings)

@@ -34,23 +34,26 @@ def depthwise_conv(x: Tensor, taps: Tensor, left: int) -> Tensor:
 
     Raises ValueError if the shapes do not fit or `left` is out of range.
     """
-    _check(x, taps, left)
-    taps = taps.to(x.dtype)
     if torch.jit.is_scripting():
-        taps, left = _reachable(taps, left, x.shape[0])
+        _check(x, taps, left)
+        taps, left = _reachable(taps.to(x.dtype), left, x.shape[0])
         return _convolve(x.contiguous(), taps, left)
     else:
         if torch.jit.is_tracing():
-            return _traceable(x, taps, left)
-        taps, left = _reachable(taps, left, x.shape[0])
-        return _DepthwiseConv.apply(x.contiguous(), taps, left)
+            return _traceable(x, taps.to(x.dtype), left)
+        _check(x, taps, left)
+        taps, left = _reachable(taps.to(x.dtype), left, x.shape[0])
+        if torch.is_grad_enabled() and (x.requires_grad or taps.requires_grad):
+            return _DepthwiseConv.apply(x.contiguous(), taps, left)
+        return _convolve_without_autocast(x.contiguous(), taps, left)
 
 
 def depthwise_conv_naive(x: Tensor, taps: Tensor, left: int) -> Tensor:
     """The definition of `depthwise_conv`, tap by tap, to read and to test against."""
     length, batch, channels = x.shape
     heads, kernel_size = taps.shape[-2:]
-    padded = F.pad(x, (0, 0, 0, 0, left, kernel_size - 1 - left)).view(-1, batch, heads, channels // heads)
+    padded = F.pad(x, (0, 0, 0, 0, left, kernel_size - 1 - left))
+    padded = padded.view(length + kernel_size - 1, batch, heads, channels // heads)
     shifted = [taps[..., k].unsqueeze(-1) * padded[k : k + length] for k in range(kernel_size)]
     return torch.stack(shifted).sum(0).view(length, batch, channels)
 
@@ -83,14 +86,19 @@ def _convolve(x: Tensor, taps: Tensor, left: int) -> Tensor:
     length, kernel_size = x.shape[0], taps.shape[-1]
     if x.numel() == 0:
         return torch.empty_like(x)
-    if taps.dim() == 2:
-        # A band matrix costs T products an output where the convolution costs K slower ones.
-        if _conv2d_is_fast(x) and kernel_size <= 8 + length // 5:
-            return shared_conv2d(x, taps, left)
-        return shared_band(x, taps, left)
-    if kernel_size <= 8:
-        return dynamic_shifts(x, taps, left)
-    return dynamic_band(x, taps, left)
+    if taps.dim() == 4:
+        return dynamic_shifts(x, taps, left) if kernel_size <= 8 else dynamic_band(x, taps, left)
+    if kernel_size == 1:
+        return dynamic_shifts(x, taps.expand(length, x.shape[1], taps.shape[0], kernel_size), left)
+    # A band matrix costs up to T products an output where the grouped convolution costs K slower ones.
+    if _conv2d_is_fast(x) and kernel_size <= 8 + length // 5:
+        return shared_conv2d(x, taps, left)
+    return shared_band(x, taps, left)
+
+
+def _convolve_without_autocast(x: Tensor, taps: Tensor, left: int) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return _convolve(x, taps, left)
 
 
 def _taps_gradient(x: Tensor, taps: Tensor, grad: Tensor, left: int) -> Tensor:
@@ -123,8 +131,7 @@ class _DepthwiseConv(torch.autograd.Function):
     def forward(ctx, x, taps, left):
         ctx.save_for_backward(x, taps)
         ctx.left = left
-        with torch.autocast(x.device.type, enabled=False):
-            return _convolve(x, taps, left)
+        return _convolve_without_autocast(x, taps, left)
 
     @staticmethod
     @once_differentiable

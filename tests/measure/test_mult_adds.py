@@ -46,18 +46,27 @@ def convolution(length, dim, kernel_size, heads, dynamic, glu):
 @pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
 @pytest.mark.parametrize("dim, inner", [(16, 40), (64, 24)])
 def test_transformer_by_formula(dim, inner, src_len, tgt_len):
-    model = build("transformer", both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=4))
+    model = build(
+        "transformer", both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=4)
+    )
     encoder = attention(src_len, src_len, dim) + ffn(src_len, dim, inner)
-    decoder = attention(tgt_len, tgt_len, dim) + attention(tgt_len, src_len, dim) + ffn(tgt_len, dim, inner)
+    decoder = (
+        attention(tgt_len, tgt_len, dim)
+        + attention(tgt_len, src_len, dim)
+        + ffn(tgt_len, dim, inner)
+    )
     assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
 
 
-@pytest.mark.parametrize("adaptive", ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"])
+@pytest.mark.parametrize(
+    "adaptive",
+    ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"],
+)
 def test_transformer_lm_by_formula(adaptive):
     dim, inner, layers, length = 16, 48, 3, 25
     dims = " ".join(f"--decoder-{name}-dim {dim}" for name in ("embed", "input", "output"))
-    sizes = f"{dims} --decoder-ffn-embed-dim {inner} --decoder-layers {layers} --decoder-attention-heads 2"
-    model = build("transformer_lm", f"{sizes} {adaptive}")
+    sizes = f"--decoder-ffn-embed-dim {inner} --decoder-layers {layers} --decoder-attention-heads 2"
+    model = build("transformer_lm", f"{dims} {sizes} {adaptive}")
     layer = attention(length, length, dim) + ffn(length, dim, inner)
     assert count_mult_adds(model, tgt_len=length).total == layers * layer
 
@@ -67,13 +76,23 @@ def test_transformer_lm_by_formula(adaptive):
 @pytest.mark.parametrize("glu", [False, True])
 def test_lightconv_by_formula(conv_type, glu, src_len, tgt_len):
     dim, inner, heads = 16, 40, 4
-    sizes = both(embed_dim=dim, conv_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=heads, glu=glu,
-                 conv_type=conv_type, kernel_size_list=str(KERNEL_SIZES).replace(" ", ""))
+    sizes = both(
+        embed_dim=dim,
+        conv_dim=dim,
+        ffn_embed_dim=inner,
+        layers=2,
+        attention_heads=heads,
+        glu=glu,
+        conv_type=conv_type,
+        kernel_size_list=str(KERNEL_SIZES).replace(" ", ""),
+    )
     model = build("lightconv", sizes)
     expected = 0
     for kernel_size in KERNEL_SIZES:
         for length in (src_len, tgt_len):
-            expected += convolution(length, dim, kernel_size, heads, conv_type == "dynamic", glu) + ffn(length, dim, inner)
+            expected += convolution(
+                length, dim, kernel_size, heads, conv_type == "dynamic", glu
+            ) + ffn(length, dim, inner)
         expected += attention(tgt_len, src_len, dim)
     assert count_mult_adds(model, src_len, tgt_len).total == expected
 
@@ -83,14 +102,22 @@ def test_lightconv_by_formula(conv_type, glu, src_len, tgt_len):
 @pytest.mark.parametrize("glu", [False, True])
 def test_lite_transformer_by_formula(conv_type, glu, src_len, tgt_len):
     dim, attention_dim, heads = 24, 8, 4
-    sizes = both(layers=2, attention_heads=2, attention_dim=attention_dim, conv_heads=heads, conv_type=conv_type,
-                 kernel_sizes=",".join(map(str, KERNEL_SIZES)))
+    sizes = both(
+        layers=2,
+        attention_heads=2,
+        attention_dim=attention_dim,
+        conv_heads=heads,
+        conv_type=conv_type,
+        kernel_sizes=",".join(map(str, KERNEL_SIZES)),
+    )
     gates = "--encoder-conv-glu --decoder-conv-glu" if glu else ""
     model = build("lite_transformer", f"--encoder-embed-dim {dim} {sizes} {gates}")
     expected = 0
     for kernel_size in KERNEL_SIZES:
         for length in (src_len, tgt_len):
-            conv = convolution(length, dim - attention_dim, kernel_size, heads, conv_type == "dynamic", glu)
+            conv = convolution(
+                length, dim - attention_dim, kernel_size, heads, conv_type == "dynamic", glu
+            )
             expected += conv + attention(length, length, attention_dim) + ffn(length, dim, dim)
         expected += attention(tgt_len, src_len, dim)
     assert count_mult_adds(model, src_len, tgt_len).total == expected
@@ -152,7 +179,9 @@ def test_model_is_left_as_it_was(arch):
 
     assert [module.training for module in model.modules()] == modes
     torch.testing.assert_close(dict(model.state_dict()), state, rtol=0, atol=0, equal_nan=True)
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(
+        parameter.requires_grad and parameter.grad is None for parameter in model.parameters()
+    )
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert replaced_functions() == functions
     assert torch.get_rng_state().equal(random_state)
@@ -161,7 +190,9 @@ def test_model_is_left_as_it_was(arch):
 
 def test_arithmetic_without_a_rule_is_an_error():
     model = build("lite_transformer_tiny")
-    model.encoder.layers[0].fc1.register_forward_hook(lambda module, inputs, output: output.cumprod(dim=-1))
+    model.encoder.layers[0].fc1.register_forward_hook(
+        lambda module, inputs, output: output.cumprod(dim=-1)
+    )
     with pytest.raises(UserError, match="aten::cumprod"):
         count_mult_adds(model)
 
@@ -178,7 +209,9 @@ def test_other_models_are_an_error(model):
         count_mult_adds(model)
 
 
-@pytest.mark.parametrize("lengths, option", [((0, 30), "--src-len 0"), ((30, 5000), "--tgt-len 5000")])
+@pytest.mark.parametrize(
+    "lengths, option", [((0, 30), "--src-len 0"), ((30, 5000), "--tgt-len 5000")]
+)
 def test_impossible_lengths_are_an_error(lengths, option):
     with pytest.raises(UserError, match=option):
         count_mult_adds(build("lite_transformer_tiny"), *lengths)
@@ -221,7 +254,10 @@ def test_table_of_the_command(capsys):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("--arch lite_transformer_tinny", "lite_transformer_tinny: unknown architecture.*lite_transformer_tiny"),
+        (
+            "--arch lite_transformer_tinny",
+            "lite_transformer_tinny: unknown architecture.*lite_transformer_tiny",
+        ),
         ("--arch lite_transformer_tiny --no-such-option 3", "--no-such-option 3"),
         ("--arch lite_transformer_tiny --encoder-embed-dim wide", "--encoder-embed-dim.*wide"),
         ("--arch lite_transformer_lm_wiki103 --vocab-size 60000", "--vocab-size 60000.*60004"),

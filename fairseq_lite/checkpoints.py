@@ -52,7 +52,9 @@ def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
     if table + "weight" in state:
         return state[table + "weight"].size(0)
     return sum(
-        weight.size(0) for name, weight in state.items() if name.startswith(table + "embeddings.") and name.endswith(".0.weight")
+        weight.size(0)
+        for name, weight in state.items()
+        if name.startswith(table + "embeddings.") and name.endswith(".0.weight")
     )
 
 
@@ -69,7 +71,8 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     """The model that a checkpoint's options describe, with weights not loaded yet."""
     state = checkpoint["model"]
     target = vocabulary_size(state, "decoder")
-    return build_model(model_options(checkpoint, path), task_of_sizes(vocabulary_size(state, "encoder") or target, target))
+    source = vocabulary_size(state, "encoder") or target
+    return build_model(model_options(checkpoint, path), task_of_sizes(source, target))
 
 
 def load_model(path: str) -> BaseFairseqModel:

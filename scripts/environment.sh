@@ -2,11 +2,12 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# find_python VERSION...: prints the first interpreter of one of the versions that can make environments.
+# find_python VERSION...: prints an interpreter of one of the versions that can make environments, $PYTHON
+# before those on PATH.
 find_python() {
-  local version python
+  local version python versions=$*
   for version in "$@"; do
-    for python in "python$version" python3; do
+    for python in "${PYTHON:-}" "python$version" python3; do
       if "$python" -c "import sys, ensurepip, venv
 sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
         command -v "$python"
@@ -14,7 +15,7 @@ sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
       fi
     done
   done
-  echo "No Python of version ${*} with the venv module was found on PATH: install one of them." >&2
+  echo "Python ${versions// / or } with its venv module is needed and not on PATH: install it or set PYTHON=/path/to/python." >&2
   return 1
 }
 

@@ -29,7 +29,7 @@ train() {
 
 perplexity() {
   fairseq-eval-lm "$out/binary" --user-dir fairseq_lite --path "$out/model.pt" --gen-subset test \
-    --tokens-per-sample 128 --max-tokens 2048 >"$1"
+    --required-batch-size-multiple 1 --tokens-per-sample 128 --max-tokens 2048 >"$1"
 }
 
 prepare_quickstart "$quickstart"

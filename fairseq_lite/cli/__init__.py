@@ -28,7 +28,9 @@ def main(argv=None) -> int:
 
     try:
         module = import_module(f"fairseq_lite.cli.{command.replace('-', '_')}")
-        subparser = argparse.ArgumentParser(prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False)
+        subparser = argparse.ArgumentParser(
+            prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False
+        )
         module.add_arguments(subparser)
         args, rest = subparser.parse_known_args(argv[1:])
         module.run(args, rest)

@@ -5,6 +5,7 @@ from fairseq_lite.checkpoints import average, read_checkpoint, refuse_overwritin
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.errors import UserError
 
+
 def add_arguments(parser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="IN", help="checkpoints, or one folder of them with --last")
     parser.add_argument("output", metavar="OUT", help="file to write")

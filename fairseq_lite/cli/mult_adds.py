@@ -4,21 +4,18 @@ import argparse
 import json
 import re
 from collections import defaultdict
-from difflib import get_close_matches
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 import torch.nn as nn
-from fairseq import models, options, utils
-from fairseq.data import Dictionary
 from rich.console import Console
 from rich.table import Table
 
-from fairseq_lite.checkpoints import load_model, task_of_sizes
+from fairseq_lite.building import SMALL_VOCABULARY, build_architecture
+from fairseq_lite.checkpoints import load_model
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
 
-SMALL_VOCABULARY = 1000
 TABLE_DEPTH = 4
 
 
@@ -69,55 +66,6 @@ def run(args: argparse.Namespace, rest: List[str]) -> None:
         print(json.dumps(as_json(counted, args.src_len, args.tgt_len), indent=2))
     else:
         print_table(model, counted)
-
-
-def build_architecture(
-    name: str, model_options: List[str], vocab_size: Optional[int] = None
-) -> nn.Module:
-    """The model that fairseq-train would build from these options, with a made-up vocabulary."""
-    if name not in models.ARCH_MODEL_REGISTRY:
-        alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
-        raise UserError(
-            f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}"
-        )
-    args = _parse_model_options(name, model_options)
-    size = _vocabulary_size(args, vocab_size)
-    try:
-        return models.build_model(args, task_of_sizes(size, size))
-    except AssertionError as error:
-        raise UserError(f"--arch {name} {' '.join(model_options)}: {error}") from None
-
-
-def _parse_model_options(name: str, model_options: List[str]) -> argparse.Namespace:
-    is_language_model = issubclass(models.ARCH_MODEL_REGISTRY[name], models.FairseqLanguageModel)
-    parser = options.get_training_parser(
-        "language_modeling" if is_language_model else "translation"
-    )
-
-    def error(message: str):
-        raise UserError(f"--arch {name}: {message}")
-
-    parser.error = error
-    no_data = "-"
-    args, unknown = options.parse_args_and_arch(
-        parser, [no_data, "--arch", name, *model_options], parse_known=True
-    )
-    if unknown:
-        raise UserError(f"--arch {name}: this architecture has no option {' '.join(unknown)}")
-    return args
-
-
-def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int] = None) -> int:
-    """The wanted size, or a small one beyond the last adaptive cutoff."""
-    cutoffs = [0]
-    for option in ("adaptive_input_cutoff", "adaptive_softmax_cutoff"):
-        cutoffs += utils.eval_str_list(getattr(args, option, None), type=int) or []
-    if wanted is None:
-        return max(cutoffs) + SMALL_VOCABULARY
-    smallest = max(cutoffs) + Dictionary().nspecial
-    if wanted < smallest:
-        raise UserError(f"--vocab-size {wanted}: this model needs at least {smallest}")
-    return wanted
 
 
 def as_json(counted: MultAdds, src_len: int, tgt_len: int) -> Dict:

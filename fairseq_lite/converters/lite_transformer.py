@@ -130,7 +130,8 @@ def convert_lite_transformer(path: str) -> Checkpoint:
     _take_placeholders(state, model.state_dict())
     wrong = shape_mismatches(state, model.state_dict())
     if wrong:
-        raise UserError(f"{path}: {len(wrong)} weights do not fit {checkpoint['cfg']['model']._name}: {'; '.join(wrong)}")
+        name = checkpoint["cfg"]["model"]._name
+        raise UserError(f"{path}: {len(wrong)} weights do not fit {name}: {'; '.join(wrong)}")
     model.load_state_dict(state, strict=True)
     checkpoint["model"] = model.state_dict()
     return checkpoint

@@ -41,7 +41,7 @@ class _TeacherForcedPass(nn.Module):
 
 
 def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
-    """Counts one teacher-forced pass of a sentence pair, or of `tgt_len` tokens in a language model.
+    """Counts one teacher-forced pass of a sentence pair, or `tgt_len` tokens in a language model.
 
     Embeddings (adaptive ones with their projections) and the output projection are left out; a
     depthwise convolution costs K per output element (Wu et al., 2020, arXiv 2004.11886). The model
@@ -111,7 +111,7 @@ def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, 
     unknown = sorted(analysis.unsupported_ops())
     if unknown:
         raise UserError(
-            f"{', '.join(unknown)}: of unknown cost; add a rule to fairseq_lite/measure/operators.py"
+            f"{', '.join(unknown)}: of unknown cost; add it to fairseq_lite/measure/operators.py"
         )
     return {name[len("model.") :]: int(count) for name, count in counts.items() if name}
 

@@ -76,6 +76,8 @@ LANGUAGE_MODELS: Dict[str, Options] = {
     ),
 }
 
+_TIED = dict(_both(attention_heads=4), share_all_embeddings=True)
+
 # The flattened Transformer that Lite Transformer is compared with: FFN width = d, no convolution, with the
 # Mult-Adds of the Lite Transformer of the same name.
 FLAT_TRANSFORMERS: Dict[str, Options] = {
@@ -83,9 +85,9 @@ FLAT_TRANSFORMERS: Dict[str, Options] = {
     "transformer_flat_iwslt_de_en": dict(encoder_embed_dim=132, **_both(attention_heads=4), dropout=0.2),
     "transformer_flat_iwslt_de_en_240": dict(encoder_embed_dim=200, **_both(attention_heads=4), dropout=0.2),
     "transformer_flat_iwslt_de_en_320": dict(encoder_embed_dim=264, **_both(attention_heads=4), dropout=0.2),
-    "transformer_flat_wmt_en_de_90m": dict(encoder_embed_dim=172, **_both(attention_heads=4), share_all_embeddings=True),
-    "transformer_flat_wmt_en_de_360m": dict(encoder_embed_dim=348, **_both(attention_heads=4), share_all_embeddings=True),
-    "transformer_flat_wmt_en_de_527m": dict(encoder_embed_dim=424, **_both(attention_heads=4), share_all_embeddings=True),
+    "transformer_flat_wmt_en_de_90m": dict(encoder_embed_dim=172, **_TIED),
+    "transformer_flat_wmt_en_de_360m": dict(encoder_embed_dim=348, **_TIED),
+    "transformer_flat_wmt_en_de_527m": dict(encoder_embed_dim=424, **_TIED),
 }
 
 

@@ -25,7 +25,9 @@ def check_tokens(tokens: torch.Tensor, padding_idx: int, max_positions: int, opt
     if tokens.numel() == 0:
         raise UserError(f"batch of shape {list(tokens.shape)}: empty; give at least one sentence of one token")
     if tokens.size(1) > max_positions:
-        raise UserError(f"--{option} {max_positions}: a sentence has {tokens.size(1)} tokens; split it or raise the option")
+        raise UserError(
+            f"--{option} {max_positions}: a sentence has {tokens.size(1)} tokens; split it or raise the option"
+        )
     empty = tokens.eq(padding_idx).all(dim=1)
     if empty.any():
         raise UserError(f"sentence {int(empty.nonzero()[0])} of the batch: all padding; every sentence needs a token")

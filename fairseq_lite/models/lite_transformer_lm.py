@@ -8,7 +8,11 @@ from fairseq.models.transformer_lm import TransformerLanguageModel
 
 from fairseq_lite.models.layers import check_decoder
 from fairseq_lite.models.lite_transformer import LiteTransformerDecoder
-from fairseq_lite.models.options import LiteTransformerLanguageModelConfig, add_options, as_namespace
+from fairseq_lite.models.options import (
+    LiteTransformerLanguageModelConfig,
+    add_options,
+    as_namespace,
+)
 
 
 @register_model("lite_transformer_lm", dataclass=LiteTransformerLanguageModelConfig)

@@ -7,7 +7,11 @@ from typing import Any, Dict, Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models.transformer import TransformerConfig
-from fairseq.models.transformer.transformer_config import DecoderConfig, EncDecBaseConfig, QuantNoiseConfig
+from fairseq.models.transformer.transformer_config import (
+    DecoderConfig,
+    EncDecBaseConfig,
+    QuantNoiseConfig,
+)
 from fairseq.models.transformer_lm import TransformerLanguageModelConfig
 from omegaconf import II, OmegaConf
 
@@ -99,9 +103,8 @@ def add_options(parser: argparse.ArgumentParser, config, prefix: str = "") -> No
     for f in fields(config):
         if isinstance(f.default, bool) and not f.name.startswith("no_"):
             flag = "-".join(filter(None, (prefix, f.name))).replace("_", "-")
-            parser.add_argument(
-                f"--{flag}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=f.metadata.get("help")
-            )
+            both_forms = argparse.BooleanOptionalAction
+            parser.add_argument(f"--{flag}", action=both_forms, default=argparse.SUPPRESS, help=f.metadata.get("help"))
     gen_parser_from_dataclass(parser, config, delete_default=True, with_prefix=f"--{prefix}" if prefix else "")
 
 

@@ -34,18 +34,19 @@ def depthwise_conv(x: Tensor, taps: Tensor, left: int) -> Tensor:
 
     Raises ValueError if the shapes do not fit or `left` is out of range.
     """
+    taps = taps.to(x.dtype)
     if torch.jit.is_scripting():
         _check(x, taps, left)
-        taps, left = _reachable(taps.to(x.dtype), left, x.shape[0])
+        taps, left = _reachable(taps, left, x.shape[0])
         return _convolve(x.contiguous(), taps, left)
     else:
         if torch.jit.is_tracing():
-            return _traceable(x, taps.to(x.dtype), left)
+            return _traceable(x, taps, left)
         _check(x, taps, left)
-        taps, left = _reachable(taps.to(x.dtype), left, x.shape[0])
+        taps, left = _reachable(taps, left, x.shape[0])
         if torch.is_grad_enabled() and (x.requires_grad or taps.requires_grad):
             return _DepthwiseConv.apply(x.contiguous(), taps, left)
-        return _convolve_without_autocast(x.contiguous(), taps, left)
+        return _convolve(x.contiguous(), taps, left)
 
 
 def depthwise_conv_naive(x: Tensor, taps: Tensor, left: int) -> Tensor:
@@ -76,37 +77,46 @@ def _reachable(taps: Tensor, left: int, length: int) -> Tuple[Tensor, int]:
     return taps[..., first:last], left - first
 
 
+def _is_small(x: Tensor) -> bool:
+    # A few sentences: the number of library calls decides, not the arithmetic.
+    return x.numel() <= 2**15
+
+
 def _conv2d_is_fast(x: Tensor) -> bool:
     # Only in float32 does the library have a vectorised grouped convolution for the CPU.
     return x.dtype == torch.float32 or x.device.type != "cpu"
 
 
+def _convolve_dynamic(x: Tensor, taps: Tensor, left: int) -> Tensor:
+    small = _is_small(x)
+    if taps.shape[-1] <= (4 if small else 8):
+        return dynamic_shifts(x, taps, left)
+    return dynamic_band(x, taps, left, 64 if small else 32)
+
+
 def _convolve(x: Tensor, taps: Tensor, left: int) -> Tensor:
     """Choose an algorithm; the bounds are measured ones, see benchmarks/depthwise_conv.py."""
-    length, kernel_size = x.shape[0], taps.shape[-1]
+    length, batch, kernel_size = x.shape[0], x.shape[1], taps.shape[-1]
     if x.numel() == 0:
         return torch.empty_like(x)
+    if taps.dim() == 2 and (_is_small(x) or kernel_size == 1):
+        taps = taps.expand(length, batch, taps.shape[0], kernel_size)
     if taps.dim() == 4:
-        return dynamic_shifts(x, taps, left) if kernel_size <= 8 else dynamic_band(x, taps, left)
-    if kernel_size == 1:
-        return dynamic_shifts(x, taps.expand(length, x.shape[1], taps.shape[0], kernel_size), left)
+        y = _convolve_dynamic(x, taps, left)
     # A band matrix costs up to T products an output where the grouped convolution costs K slower ones.
-    if _conv2d_is_fast(x) and kernel_size <= 8 + length // 5:
-        return shared_conv2d(x, taps, left)
-    return shared_band(x, taps, left)
-
-
-def _convolve_without_autocast(x: Tensor, taps: Tensor, left: int) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return _convolve(x, taps, left)
+    elif _conv2d_is_fast(x) and kernel_size <= 8 + length // 5:
+        y = shared_conv2d(x, taps, left)
+    else:
+        y = shared_band(x, taps, left)
+    return y.to(x.dtype)
 
 
 def _taps_gradient(x: Tensor, taps: Tensor, grad: Tensor, left: int) -> Tensor:
     heads, kernel_size = taps.shape[-2:]
-    if x.numel() == 0:
-        return torch.zeros_like(taps)
     if taps.dim() == 4:
         return dynamic_band_taps_gradient(x, grad, kernel_size, left, heads)
+    if _is_small(x):
+        return dynamic_band_taps_gradient(x, grad, kernel_size, left, heads).sum((0, 1))
     if _conv2d_is_fast(x):
         return shared_conv2d_taps_gradient(x, grad, kernel_size, left, heads)
     return shared_band_taps_gradient(x, grad, kernel_size, left, heads)
@@ -131,12 +141,14 @@ class _DepthwiseConv(torch.autograd.Function):
     def forward(ctx, x, taps, left):
         ctx.save_for_backward(x, taps)
         ctx.left = left
-        return _convolve_without_autocast(x, taps, left)
+        return _convolve(x, taps, left)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         x, taps = ctx.saved_tensors
+        if x.numel() == 0:
+            return torch.zeros_like(x), torch.zeros_like(taps), None
         grad = grad.contiguous()
         x_grad = taps_grad = None
         if ctx.needs_input_grad[0]:

@@ -71,7 +71,8 @@ def dynamic_shifts(x: Tensor, taps: Tensor, left: int) -> Tensor:
     y = torch.zeros_like(by_head)
     for k in range(kernel_size):
         start, stop = max(left - k, 0), min(length + left - k, length)
-        y[start:stop].addcmul_(taps[start:stop, :, :, k : k + 1], by_head[start + k - left : stop + k - left])
+        if start < stop:
+            y[start:stop].addcmul_(taps[start:stop, :, :, k : k + 1], by_head[start + k - left : stop + k - left])
     return y.view(x.shape)
 
 

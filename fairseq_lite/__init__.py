@@ -1,8 +1,17 @@
 """fairseq_lite: sequence models made small and fast inside fairseq; importing it registers everything."""
 
-from fairseq_lite.compat import allow_fairseq_checkpoints, require_fairseq
+from fairseq_lite.compat import (
+    allow_fairseq_checkpoints,
+    keep_last_batch,
+    require_fairseq,
+    restore_fairseq_logs,
+    restore_numpy_long,
+)
 
 require_fairseq()
+restore_fairseq_logs()
+restore_numpy_long()
+keep_last_batch()
 allow_fairseq_checkpoints()
 
 import fairseq_lite.models  # noqa: E402, F401

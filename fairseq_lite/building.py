@@ -41,7 +41,7 @@ def build_architecture(
     """
     if name not in models.ARCH_MODEL_REGISTRY:
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
-        raise UserError(f"--arch {name}: unknown; close to it are {', '.join(alike) or 'none'}")
+        raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
     args = _parse(name, model_options)
     size = _vocabulary_size(args, vocab_size)
     try:

@@ -2,6 +2,10 @@
 
 import argparse
 import codecs
+import functools
+import logging
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,6 +46,41 @@ def allow_fairseq_checkpoints():
     """
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals([argparse.Namespace, codecs.encode, *_numpy_globals()])
+
+
+def restore_fairseq_logs():
+    """Lets fairseq's commands log again where iopath, which fvcore needs, has silenced them.
+
+    With iopath installed, fairseq's file_io logs a debug line before the command sets up logging,
+    which fixes the level at WARNING; even the perplexity of fairseq-eval-lm is lost then.
+    """
+    if "fairseq_cli" in sys.modules and logging.root.level == logging.WARNING:
+        logging.basicConfig(
+            format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
+            datefmt="%Y-%m-%d %H:%M:%S",
+            level=os.environ.get("LOGLEVEL", "INFO").upper(),
+            stream=sys.stdout,
+            force=True,
+        )
+
+
+def keep_last_batch():
+    """Puts back the sentences that fairseq drops where the last batch is no multiple of the required size.
+
+    Some releases do so, with 8 as the default multiple: up to a whole batch of a test set is then neither
+    translated nor scored, without a word. The official release keeps them.
+    """
+    from fairseq.data import data_utils
+
+    batch_by_size = data_utils.batch_by_size
+
+    @functools.wraps(batch_by_size)
+    def batch_all_by_size(indices, *args, **kwargs):
+        batches = list(batch_by_size(indices, *args, **kwargs))
+        kept = sum(map(len, batches))
+        return batches if kept == len(indices) else [*batches, indices[kept:]]
+
+    data_utils.batch_by_size = batch_all_by_size
 
 
 def restore_numpy_long():

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from fairseq.data import data_utils
 
 from fairseq_lite.compat import allow_fairseq_checkpoints, require_fairseq, restore_numpy_long
 
@@ -53,3 +54,10 @@ def test_other_classes_are_still_refused():
 def test_numpy_long_is_an_integer_type():
     restore_numpy_long()
     assert np.zeros(2, dtype=np.compat.long).dtype == np.int64
+
+
+@pytest.mark.parametrize("sentences", [1, 7, 8, 13])
+def test_no_sentence_is_dropped_with_the_last_batch(sentences):
+    indices = np.arange(sentences)
+    batches = data_utils.batch_by_size(indices, lambda i: 5, max_tokens=50, required_batch_size_multiple=8)
+    assert np.array_equal(np.concatenate(batches), indices)

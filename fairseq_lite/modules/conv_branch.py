@@ -37,9 +37,9 @@ def last_column(window: Tensor, taps: Tensor) -> Tensor:
 class ConvBranch(nn.Module, FairseqIncrementalState):
     """Linear (with GLU or not), depthwise convolution with normalised taps, linear.
 
-    The convolution branch of long-short range attention (arXiv 2004.11886), after Wu et al., 2019
-    ("Pay Less Attention with Lightweight and Dynamic Convolutions", arXiv 1901.10430). The H heads share a kernel among the
-    C / H channels of each; a subclass says in `taps` where the kernels come from.
+    The convolution branch of long-short range attention (arXiv 2004.11886), after "Pay Less Attention with
+    Lightweight and Dynamic Convolutions" (arXiv 1901.10430). The C / H channels of a head share a kernel; a
+    subclass says in `taps` where the kernels come from.
 
     Raises UserError if `embed_dim` is not divisible by `num_heads` or `kernel_size` < 1.
     """

@@ -10,9 +10,11 @@ from torch.autograd.function import once_differentiable
 from fairseq_lite.modules.depthwise_conv_algorithms import (
     dynamic_band,
     dynamic_band_taps_gradient,
+    dynamic_band_x_gradient,
     dynamic_shifts,
+    dynamic_shifts_x_gradient,
+    grouped_weight,
     shared_band,
-    shared_band_taps_gradient,
     shared_conv2d,
     shared_conv2d_taps_gradient,
 )
@@ -37,13 +39,13 @@ def depthwise_conv(x: Tensor, taps: Tensor, left: int) -> Tensor:
     taps = taps.to(x.dtype)
     if torch.jit.is_scripting():
         _check(x, taps, left)
-        taps, left = _reachable(taps, left, x.shape[0])
+        taps, left = _prepare(x, taps, left)
         return _convolve(x.contiguous(), taps, left)
     else:
         if torch.jit.is_tracing():
             return _traceable(x, taps, left)
         _check(x, taps, left)
-        taps, left = _reachable(taps, left, x.shape[0])
+        taps, left = _prepare(x, taps, left)
         if torch.is_grad_enabled() and (x.requires_grad or taps.requires_grad):
             return _DepthwiseConv.apply(x.contiguous(), taps, left)
         return _convolve(x.contiguous(), taps, left)
@@ -69,73 +71,70 @@ def _check(x: Tensor, taps: Tensor, left: int) -> None:
         raise ValueError(f"left must be in 0..{kernel_size - 1} for {kernel_size} taps, not {left}")
 
 
-def _reachable(taps: Tensor, left: int, length: int) -> Tuple[Tensor, int]:
-    """Drop the taps that reach outside a short sequence from every position."""
+def _prepare(x: Tensor, taps: Tensor, left: int) -> Tuple[Tensor, int]:
+    """Equivalent taps and left that are cheaper to convolve with."""
+    length, batch, _ = x.shape
+    # Taps that reach outside a short sequence from every position are dropped.
     first, last = max(left - length + 1, 0), min(left + length, taps.shape[-1])
-    if last - first == taps.shape[-1]:
-        return taps, left
-    return taps[..., first:last], left - first
+    if last - first < taps.shape[-1]:
+        taps, left = taps[..., first:last], left - first
+    if taps.dim() == 2 and (_is_small(x) or taps.shape[1] == 1):
+        taps = taps.expand(length, batch, taps.shape[0], taps.shape[1])
+    return taps, left
+
+
+# The bounds in the following choices are measured ones, see benchmarks/depthwise_conv.py.
 
 
 def _is_small(x: Tensor) -> bool:
-    # A few sentences: the number of library calls decides, not the arithmetic.
+    """Whether the number of library calls decides, not the arithmetic: one or a few sentences."""
     return x.numel() <= 2**15
 
 
-def _conv2d_is_fast(x: Tensor) -> bool:
-    # Only in float32 does the library have a vectorised grouped convolution for the CPU.
-    return x.dtype == torch.float32 or x.device.type != "cpu"
+def _favours_conv2d(x: Tensor, kernel_size: int) -> bool:
+    # On the CPU only float32 has a vectorised grouped convolution. A band matrix costs up to T products an output,
+    # the grouped convolution K, but each of these takes longer.
+    return x.device.type != "cpu" or (x.dtype == torch.float32 and kernel_size <= 6 + x.shape[0] // 5)
 
 
-def _convolve_dynamic(x: Tensor, taps: Tensor, left: int) -> Tensor:
-    small = _is_small(x)
-    if taps.shape[-1] <= (4 if small else 8):
-        return dynamic_shifts(x, taps, left)
-    return dynamic_band(x, taps, left, 64 if small else 32)
+def _favours_shifts(x: Tensor, kernel_size: int) -> bool:
+    return kernel_size <= (4 if _is_small(x) else 8)
+
+
+def _block(x: Tensor) -> int:
+    return 64 if _is_small(x) else 32
 
 
 def _convolve(x: Tensor, taps: Tensor, left: int) -> Tensor:
-    """Choose an algorithm; the bounds are measured ones, see benchmarks/depthwise_conv.py."""
-    length, batch, kernel_size = x.shape[0], x.shape[1], taps.shape[-1]
+    kernel_size = taps.shape[-1]
     if x.numel() == 0:
-        return torch.empty_like(x)
-    if taps.dim() == 2 and (_is_small(x) or kernel_size == 1):
-        taps = taps.expand(length, batch, taps.shape[0], kernel_size)
-    if taps.dim() == 4:
-        y = _convolve_dynamic(x, taps, left)
-    # A band matrix costs up to T products an output where the grouped convolution costs K slower ones.
-    elif _conv2d_is_fast(x) and kernel_size <= 8 + length // 5:
-        y = shared_conv2d(x, taps, left)
+        y = torch.empty_like(x)
+    elif taps.dim() == 4:
+        y = dynamic_shifts(x, taps, left) if _favours_shifts(x, kernel_size) else dynamic_band(x, taps, left, _block(x))
     else:
-        y = shared_band(x, taps, left)
+        y = shared_conv2d(x, taps, left) if _favours_conv2d(x, kernel_size) else shared_band(x, taps, left)
     return y.to(x.dtype)
 
 
-def _taps_gradient(x: Tensor, taps: Tensor, grad: Tensor, left: int) -> Tensor:
-    heads, kernel_size = taps.shape[-2:]
-    if taps.dim() == 4:
-        return dynamic_band_taps_gradient(x, grad, kernel_size, left, heads)
-    if _is_small(x):
-        return dynamic_band_taps_gradient(x, grad, kernel_size, left, heads).sum((0, 1))
-    if _conv2d_is_fast(x):
-        return shared_conv2d_taps_gradient(x, grad, kernel_size, left, heads)
-    return shared_band_taps_gradient(x, grad, kernel_size, left, heads)
-
-
-def _transposed(taps: Tensor, left: int) -> Tuple[Tensor, int]:
-    """Taps and left of the convolution that carries gradients from y back to x."""
+def _x_gradient(grad: Tensor, taps: Tensor, left: int) -> Tensor:
     kernel_size = taps.shape[-1]
-    opposite = kernel_size - 1 - left
-    flipped = taps.flip(-1)
-    if taps.dim() == 4:
-        # x[s] met the taps of the positions around s: tap K - 1 - j of position s + j - opposite.
-        around = F.pad(flipped, (0, 0, 0, 0, 0, 0, opposite, left)).unfold(0, kernel_size, 1)
-        flipped = around.diagonal(dim1=-2, dim2=-1)
-    return flipped, opposite
+    if taps.dim() == 2:
+        return _convolve(grad, taps.flip(1), kernel_size - 1 - left)
+    if _favours_shifts(grad, kernel_size):
+        return dynamic_shifts_x_gradient(grad, taps, left)
+    return dynamic_band_x_gradient(grad, taps, left, _block(grad))
+
+
+def _taps_gradient(x: Tensor, grad: Tensor, taps: Tensor, left: int) -> Tensor:
+    heads, kernel_size = taps.shape[-2:]
+    if taps.dim() == 2 and _favours_conv2d(x, kernel_size):
+        return shared_conv2d_taps_gradient(x, grad, kernel_size, left, heads)
+    taps_grad = dynamic_band_taps_gradient(x, grad, kernel_size, left, heads, _block(x))
+    return taps_grad if taps.dim() == 4 else taps_grad.sum((0, 1))
 
 
 class _DepthwiseConv(torch.autograd.Function):
-    """The gradient of a convolution is again one, for x as for the taps: nothing but the two is kept."""
+    """Keeps x and the taps alone, where autograd would keep the matrices or windows made from them."""
 
     @staticmethod
     def forward(ctx, x, taps, left):
@@ -150,11 +149,9 @@ class _DepthwiseConv(torch.autograd.Function):
         if x.numel() == 0:
             return torch.zeros_like(x), torch.zeros_like(taps), None
         grad = grad.contiguous()
-        x_grad = taps_grad = None
-        if ctx.needs_input_grad[0]:
-            x_grad = _convolve(grad, *_transposed(taps, ctx.left))
-        if ctx.needs_input_grad[1]:
-            taps_grad = _taps_gradient(x, taps, grad, ctx.left)
+        x_needs_grad, taps_need_grad, _ = ctx.needs_input_grad
+        x_grad = _x_gradient(grad, taps, ctx.left) if x_needs_grad else None
+        taps_grad = _taps_gradient(x, grad, taps, ctx.left) if taps_need_grad else None
         return x_grad, taps_grad, None
 
 
@@ -164,8 +161,7 @@ def _traceable(x: Tensor, taps: Tensor, left: int) -> Tensor:
     heads, kernel_size = taps.shape[-2:]
     padded = F.pad(x, (0, 0, 0, 0, left, kernel_size - 1 - left))
     if taps.dim() == 2:
-        weight = taps.repeat_interleave(channels // heads, dim=0).view(channels, 1, kernel_size, 1)
-        y = F.conv2d(padded.permute(2, 0, 1).unsqueeze(0), weight, groups=channels)
+        y = F.conv2d(padded.permute(2, 0, 1).unsqueeze(0), grouped_weight(taps, channels), groups=channels)
         return y.squeeze(0).permute(1, 2, 0)
     windows = padded.unfold(0, kernel_size, 1).view(length, batch, heads, channels // heads, kernel_size)
     return torch.einsum("tbhrk,tbhk->tbhr", windows, taps).reshape(length, batch, channels)

@@ -9,10 +9,8 @@ from fairseq_lite.modules.depthwise_conv import depthwise_conv, depthwise_conv_n
 BATCH, HEADS, HEAD_SIZE = 2, 3, 2
 SHARED = {"conv2d": algorithms.shared_conv2d, "band": algorithms.shared_band}
 DYNAMIC = {"shifts": algorithms.dynamic_shifts, "band": algorithms.dynamic_band}
-SHARED_GRADIENTS = {
-    "conv2d": algorithms.shared_conv2d_taps_gradient,
-    "band": algorithms.shared_band_taps_gradient,
-}
+X_GRADIENTS = {"shifts": algorithms.dynamic_shifts_x_gradient, "band": algorithms.dynamic_band_x_gradient}
+TAPS_GRADIENTS = {"shared": algorithms.shared_conv2d_taps_gradient, "dynamic": algorithms.dynamic_band_taps_gradient}
 # Lengths around the blocks of 32 and 64 positions, and shorter than the kernel.
 SHAPES = [(1, 1), (1, 3), (5, 3), (5, 31), (32, 7), (33, 15), (64, 31), (65, 2), (150, 31)]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -85,13 +83,22 @@ def test_every_algorithm_matches_naive(kind, name, length, kernel_size):
 
 
 @pytest.mark.parametrize("length, kernel_size", SHAPES)
-@pytest.mark.parametrize("kind, name", [("shared", n) for n in SHARED_GRADIENTS] + [("dynamic", "band")])
-def test_every_taps_gradient_matches_naive(kind, name, length, kernel_size):
-    algorithm = SHARED_GRADIENTS[name] if kind == "shared" else algorithms.dynamic_band_taps_gradient
+@pytest.mark.parametrize("name", X_GRADIENTS)
+def test_every_x_gradient_matches_naive(name, length, kernel_size):
+    x, taps, grad = case(length, kernel_size, "dynamic")
+    for left in lefts(kernel_size):
+        (expected,) = torch.autograd.grad(depthwise_conv_naive(x, taps, left), x, grad)
+        actual = X_GRADIENTS[name](grad, taps.detach(), left)
+        assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("length, kernel_size", SHAPES)
+@pytest.mark.parametrize("kind", TAPS_GRADIENTS)
+def test_every_taps_gradient_matches_naive(kind, length, kernel_size):
     x, taps, grad = case(length, kernel_size, kind)
     for left in lefts(kernel_size):
         (expected,) = torch.autograd.grad(depthwise_conv_naive(x, taps, left), taps, grad)
-        actual = algorithm(x.detach(), grad, kernel_size, left, HEADS)
+        actual = TAPS_GRADIENTS[kind](x.detach(), grad, kernel_size, left, HEADS)
         assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 

@@ -24,11 +24,11 @@ train() {
   fairseq-train "$out/binary" --user-dir fairseq_lite --save-dir "$out/checkpoints" --cpu --seed 1 \
     "${model_options[@]}" --dropout 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0 \
-    --lr 3e-3 --lr-scheduler polynomial_decay --warmup-updates 200 \
+    --lr 5e-3 --lr-scheduler polynomial_decay --warmup-updates 200 \
     --total-num-update 2400 --max-update 2400 \
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
     --max-tokens 1000 --required-batch-size-multiple 1 --num-workers 0 \
-    --no-epoch-checkpoints --log-format "$log_format" >>"$out/train.log"
+    --no-epoch-checkpoints --stop-time-hours 0.16 --log-format "$log_format" >>"$out/train.log"
   cp "$out/checkpoints/checkpoint_last.pt" "$1"
 }
 

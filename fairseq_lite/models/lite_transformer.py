@@ -1,6 +1,6 @@
 """Lite Transformer, encoder-decoder (Wu et al., ICLR 2020, arXiv 2004.11886)."""
 
-from typing import Optional
+from typing import Dict, List, Optional
 
 import torch
 from fairseq.models import register_model
@@ -66,6 +66,21 @@ class LiteTransformerDecoder(TransformerDecoderBase):
 
     def build_decoder_layer(self, cfg, no_encoder_attn=False):
         return wrap_layer(LiteTransformerDecoderLayer(cfg, next(self._kernel_sizes), no_encoder_attn), cfg)
+
+    def extract_features(
+        self,
+        prev_output_tokens,
+        encoder_out: Optional[Dict[str, List[torch.Tensor]]] = None,
+        incremental_state: Optional[Dict[str, Dict[str, Optional[torch.Tensor]]]] = None,
+        full_context_alignment: bool = False,
+        alignment_layer: Optional[int] = None,
+        alignment_heads: Optional[int] = None,
+    ):
+        if not torch.jit.is_scripting() and incremental_state is None:
+            check_tokens(prev_output_tokens, self.padding_idx, self.max_target_positions, "max-target-positions")
+        return self.extract_features_scriptable(
+            prev_output_tokens, encoder_out, incremental_state, full_context_alignment, alignment_layer, alignment_heads
+        )
 
 
 @register_model("lite_transformer")

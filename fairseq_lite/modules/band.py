@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def to_band(taps: Tensor) -> Tensor:
-    """Shift row i by i columns; taps: [N, L, K], returns a view of the zero-padded taps, [N, L, L + K - 1]."""
-    rows, length, kernel_size = taps.shape
-    width = length + kernel_size - 1
-    # Rows padded to width + 1 and read back as rows of width: each one starts a place further right than the last.
-    return F.pad(taps, [0, length]).reshape(rows, -1)[:, : length * width].view(rows, length, width)
-
-
-def from_band(band: Tensor, kernel_size: int) -> Tensor:
-    """Inverse of `to_band` as a view; band: [N, L, L + K - 1], returns [N, L, K]."""
+def taps_of_band(band: Tensor, kernel_size: int) -> Tensor:
+    """View of the taps in band matrices: row i from column i on; [N, L, L + K - 1] -> [N, L, K]."""
     return band.unfold(2, kernel_size, 1).diagonal(0, 1, 2).transpose(1, 2)
+
+
+def band_of_taps(taps: Tensor) -> Tensor:
+    """Inverse of `taps_of_band`, with zeros elsewhere: [N, L, K] -> [N, L, L + K - 1]."""
+    rows, length, kernel_size = taps.shape
+    band = torch.zeros([rows, length, length + kernel_size - 1], dtype=taps.dtype, device=taps.device)
+    taps_of_band(band, kernel_size).copy_(taps)
+    return band
 
 
 def _receptive_field(start: int, stop: int, kernel_size: int, left: int, length: int) -> Tuple[int, int]:
@@ -33,7 +33,7 @@ def _block_band(taps: Tensor, left: int, start: int, stop: int) -> Tuple[Tensor,
     """Band matrix of the outputs start..stop-1 over the inputs first..last-1 that they see, then first and last."""
     _, length, kernel_size = taps.shape
     first, last = _receptive_field(start, stop, kernel_size, left, length)
-    band = to_band(taps[:, start:stop])[:, :, first - start + left : last - start + left]
+    band = band_of_taps(taps[:, start:stop])[:, :, first - start + left : last - start + left]
     return band, first, last
 
 
@@ -66,11 +66,11 @@ def band_conv_x_gradient(grad: Tensor, taps: Tensor, left: int, block: int) -> T
 def band_conv_taps_gradient(x: Tensor, grad: Tensor, kernel_size: int, left: int, block: int) -> Tensor:
     """Gradient of `band_conv` with respect to its taps: grad[n, t] . x[n, t + k - left], as [N, T, K]."""
     rows, length, _ = x.shape
-    taps_grad = x.new_empty(rows, length, kernel_size)
+    taps_grad = x.new_empty(length, rows, kernel_size).transpose(0, 1)
     for start in range(0, length, block):
         stop = min(start + block, length)
         first, last = _receptive_field(start, stop, kernel_size, left, length)
         products = torch.bmm(grad[:, start:stop], x[:, first:last].transpose(1, 2))
         outside = [first - start + left, stop - left + kernel_size - 1 - last]
-        taps_grad[:, start:stop] = from_band(F.pad(products, outside), kernel_size)
+        taps_grad[:, start:stop] = taps_of_band(F.pad(products, outside), kernel_size)
     return taps_grad

@@ -98,11 +98,14 @@ def _favours_conv2d(x: Tensor, kernel_size: int) -> bool:
 
 
 def _favours_shifts(x: Tensor, kernel_size: int) -> bool:
-    return kernel_size <= (4 if _is_small(x) else 8)
+    return kernel_size <= (4 if _is_small(x) else 10)
 
 
 def _block(x: Tensor) -> int:
-    return 64 if _is_small(x) else 32
+    # Small blocks save products outside the band, large ones library calls.
+    if _is_small(x):
+        return 64
+    return 16 if x.shape[0] <= 64 else 32
 
 
 def _convolve(x: Tensor, taps: Tensor, left: int) -> Tensor:
@@ -140,7 +143,9 @@ class _DepthwiseConv(torch.autograd.Function):
     def forward(ctx, x, taps, left):
         ctx.save_for_backward(x, taps)
         ctx.left = left
-        return _convolve(x, taps, left)
+        # Detached, a view of the memory it was computed in may be changed in place, here by the caller and
+        # below by autograd, which otherwise copies each gradient that it adds to another.
+        return _convolve(x, taps, left).detach()
 
     @staticmethod
     @once_differentiable
@@ -150,7 +155,7 @@ class _DepthwiseConv(torch.autograd.Function):
             return torch.zeros_like(x), torch.zeros_like(taps), None
         grad = grad.contiguous()
         x_needs_grad, taps_need_grad, _ = ctx.needs_input_grad
-        x_grad = _x_gradient(grad, taps, ctx.left) if x_needs_grad else None
+        x_grad = _x_gradient(grad, taps, ctx.left).detach() if x_needs_grad else None
         taps_grad = _taps_gradient(x, grad, taps, ctx.left) if taps_need_grad else None
         return x_grad, taps_grad, None
 

@@ -24,4 +24,6 @@ def test_two_processes_train_the_model_of_one(train, load, tmp_path):
     one, two = (load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
+        if name.endswith("._float_tensor"):
+            continue  # fairseq 0.12.2 saves it uninitialised
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5, msg=name)

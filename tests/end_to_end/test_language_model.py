@@ -15,7 +15,7 @@ def evaluate(run, text_corpus):
         return perplexity(
             run(
                 "fairseq-eval-lm", text_corpus, "--user-dir", "fairseq_lite", "--cpu",
-                "--path", checkpoint, "--max-tokens", 2000, *options,
+                "--path", checkpoint, "--max-tokens", 2000, "--sample-break-mode", "eos", *options,
             )  # fmt: skip
         )
 

@@ -32,9 +32,9 @@ def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_
     inputs = [next(model.glob("checkpoint_*_380.pt")), model / "checkpoint_last.pt"]
     average = tmp_path / "average.pt"
     run("fairseq-lite", "average", *inputs, average)
-    weights = [load(path)["model"] for path in (*inputs, average)]
-    for name, mean in weights[2].items():
-        torch.testing.assert_close(mean, (weights[0][name] + weights[1][name]) / 2)
+    first, last, mean = (load(path)["model"] for path in (*inputs, average))
+    for name in learnt(mean):
+        torch.testing.assert_close(mean[name], (first[name] + last[name]) / 2)
     assert bleu(generate(average)) > 60
 
 
@@ -57,9 +57,14 @@ def test_validate_reports_a_low_loss(run, corpus, model):
     assert float(re.search(r"\| loss (\S+)", output.stdout + output.stderr)[1]) < 2
 
 
+def learnt(names):
+    """Without what fairseq 0.12.2 saves uninitialised."""
+    return [name for name in names if not name.endswith("._float_tensor")]
+
+
 def assert_same_weights(first, second):
     assert first.keys() == second.keys()
-    for name in first:
+    for name in learnt(first):
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, msg=name)
 
 

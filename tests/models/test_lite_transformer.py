@@ -107,8 +107,11 @@ def test_activation_checkpointing_changes_nothing():
     ],
 )
 def test_batches_that_no_output_makes_sense_for(tokens, message):
+    model = translator()
     with pytest.raises(UserError, match=message):
-        translator().encoder(tokens)
+        model.encoder(tokens)
+    with pytest.raises(UserError, match=message.replace("source", "target")):
+        model.decoder(tokens, model.encoder(sentence(3)))
 
 
 @pytest.mark.parametrize(

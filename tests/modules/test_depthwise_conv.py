@@ -121,6 +121,17 @@ def test_only_the_wanted_gradient_is_computed(kind):
 
 
 @pytest.mark.parametrize("kind", ["shared", "dynamic"])
+@pytest.mark.parametrize("batch", [2, 300])
+@pytest.mark.parametrize("kernel_size", [3, 31])
+def test_result_may_be_changed_in_place(kernel_size, batch, kind):
+    x, taps, grad = case(40, kernel_size, kind, torch.float32, batch=batch)
+    y = depthwise_conv(x, taps, kernel_size - 1)
+    y.mul_(2).backward(grad)
+    (expected,) = torch.autograd.grad(2 * depthwise_conv_naive(x, taps, kernel_size - 1), x, grad)
+    assert_close(x.grad, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["shared", "dynamic"])
 @pytest.mark.parametrize("length, batch", [(4, 0), (0, 2)])
 def test_empty_input_gives_an_empty_result_and_zero_gradients(kind, length, batch):
     x, taps, _ = case(length, 3, kind, batch=batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -13,16 +14,22 @@ THREADS = 2
 FAIRSEQ_DISTRIBUTIONS = ("ve-fairseq", "fairseq-fixed", "fairseq")
 
 
-def median_milliseconds(functions: Sequence[Callable[[], object]], repetitions: int = 20) -> list[float]:
+def median_milliseconds(
+    functions: Sequence[Callable[[], object]], repetitions: int = 20, hopeless: float = math.inf
+) -> list[float]:
     """Median wall-clock time of each function, in milliseconds.
 
-    The functions take turns, so that whatever else the machine does falls on all of them alike.
+    The functions take turns, so that whatever else the machine does falls on all of them alike. One whose best time
+    of the first three is `hopeless` times the best of all is timed no further.
     """
     for function in functions:
         function()
     times: list[list[float]] = [[] for _ in functions]
-    for _ in range(repetitions):
-        for function, samples in zip(functions, times):
+    for repetition in range(repetitions):
+        best = [min(samples, default=0.0) for samples in times]
+        for function, samples, own_best in zip(functions, times, best):
+            if repetition >= 3 and own_best > hopeless * min(best):
+                continue
             start = time.perf_counter()
             function()
             samples.append(time.perf_counter() - start)

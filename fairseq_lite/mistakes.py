@@ -29,7 +29,9 @@ def unreadable_checkpoint(path: str, error: BaseException) -> str:
     if refused:
         return f"{path}: holds an object of {refused[1]}, not only tensors and options, and is not safe to load"
     size = os.path.getsize(path)
-    reason = str(error).strip().split("\n")[0][:120] or type(error).__name__
+    # torch's refusal of what is not weights-only explains itself at length
+    told = "Weights only load failed" in str(error)
+    reason = type(error).__name__ if told else str(error).strip().split("\n")[0][:120]
     return f"{path}: {size} bytes that are not a readable checkpoint, truncated or of another kind ({reason})"
 
 
@@ -76,6 +78,16 @@ def _model_unknown(match: re.Match, trace: Optional[TracebackType]) -> str:
     return unknown_architecture(path, match[1])
 
 
+def _weights_do_not_fit(match: re.Match, trace: Optional[TracebackType]) -> str:
+    path = _frame_variables(trace, "load_model_ensemble_and_task").get("filename", "the checkpoint")
+    differences = " ".join(match[1].split())
+    return f"{path}: its weights do not fit the model or the dictionaries: {differences}"
+
+
+def _other_architecture(match: re.Match, trace: Optional[TracebackType]) -> str:
+    return f"{match[1]}: a checkpoint of another architecture or other dictionaries than --arch and the data"
+
+
 def _in_worker(match: re.Match, trace: Optional[TracebackType]) -> str:
     return match[1]
 
@@ -86,6 +98,8 @@ _MISTAKES: Tuple[Tuple[str, Callable[[re.Match, Optional[TracebackType]], str]],
     (r"--share-all-embeddings requires a joined dictionary", _different_dictionaries),
     (r"Model file not found: (.+)", _missing_file),
     (r"(?s)Could not infer model type from .* Requested model type: (\S+)", _model_unknown),
+    (r"(?s)Error\(s\) in loading state_dict for \w+:(.+)", _weights_do_not_fit),
+    (r"Cannot load model parameters from checkpoint (.+?); please", _other_architecture),
     (r"fairseq_lite\.errors\.UserError: (.+)", _in_worker),
 )
 

@@ -64,10 +64,9 @@ prepare_pair() {
 }
 
 # generate BINARY_DIR CHECKPOINT [FAIRSEQ_GENERATE_OPTION...] LOG: decodes the test set.
-# Some builds of fairseq drop the sentences that are left over when batches hold multiples of 8.
 generate() {
   fairseq-generate "$1" --user-dir fairseq_lite --path "$2" --gen-subset test \
-    --required-batch-size-multiple 1 --remove-bpe=sentencepiece --scoring sacrebleu "${@:3:$#-3}" >"${!#}"
+    --remove-bpe=sentencepiece --scoring sacrebleu "${@:3:$#-3}" >"${!#}"
 }
 
 # hypotheses LOG TEXT: the translations in a log of fairseq-generate or -interactive, in the order of the input.

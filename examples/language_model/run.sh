@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source examples/quickstart/corpus.sh
 
-out=${1:-examples/language_model/out}
-quickstart=${2:-examples/quickstart/out}
+out=${1:-examples/language_model/work}
+quickstart=${2:-examples/quickstart/work}
 
 take_english() {
   local split
@@ -29,7 +29,7 @@ train() {
 
 perplexity() {
   fairseq-eval-lm "$out/binary" --user-dir fairseq_lite --path "$out/model.pt" --gen-subset test \
-    --required-batch-size-multiple 1 --tokens-per-sample 128 --max-tokens 2048 >"$1"
+    --tokens-per-sample 128 --max-tokens 2048 >"$1"
 }
 
 prepare_quickstart "$quickstart"

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source examples/quickstart/corpus.sh
 
 here=examples/quickstart
-out=${1:-$here/out}
+out=${1:-$here/work}
 
 model_options=(
   --arch lite_transformer --share-all-embeddings --encoder-embed-dim 160

@@ -6,5 +6,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common/steps.sh"
 require "$1/binary/dict.txt" "$2/checkpoints/checkpoint_best.pt"
 
 fairseq-eval-lm "$1/binary" --user-dir fairseq_lite --path "$2/checkpoints/checkpoint_best.pt" --gen-subset test \
-  --required-batch-size-multiple 1 --sample-break-mode complete --max-tokens 3072 --context-window 2560 --softmax-batch 1024 "${@:3}"
+  --sample-break-mode complete --max-tokens 3072 --context-window 2560 --softmax-batch 1024 "${@:3}"
 fairseq-lite mult-adds "$2/checkpoints/checkpoint_best.pt" --json

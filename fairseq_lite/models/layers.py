@@ -25,12 +25,17 @@ def self_attention_heads(side) -> int:
     return side.attention_heads if side.self_attention_heads is None else side.self_attention_heads
 
 
-def kernel_sizes(side) -> List[int]:
-    """One kernel size a layer, of the layers that are kept; raises UserError for what is no list of sizes."""
+def kernel_sizes(side, name: str) -> List[int]:
+    """One kernel size for each layer that is kept; raises UserError for what is no list of sizes.
+
+    `name` is the side's in the option's flag, "encoder" or "decoder".
+    """
     try:
         sizes = [int(size) for size in str(side.kernel_sizes).strip("[]()").split(",")]
     except ValueError:
-        raise UserError(f"kernel sizes: {side.kernel_sizes!r} is not a comma-separated list of whole numbers") from None
+        raise UserError(
+            f"--{name}-kernel-sizes {side.kernel_sizes}: give whole numbers separated by commas, one a layer"
+        ) from None
     if side.layers_to_keep and len(sizes) != side.layers:
         sizes = [sizes[int(i)] for i in sorted(map(int, side.layers_to_keep.split(",")))]
     return sizes
@@ -38,7 +43,7 @@ def kernel_sizes(side) -> List[int]:
 
 def check_side(side, name: str) -> None:
     """Raise UserError for options of one side ("encoder" or "decoder") that do not fit together."""
-    sizes = kernel_sizes(side)
+    sizes = kernel_sizes(side, name)
     dim = attention_dim(side)
     heads = self_attention_heads(side)
     if side.conv_type not in CONVOLUTIONS:
@@ -110,6 +115,12 @@ def _attention_branch_config(cfg, name: str):
     return cfg
 
 
+# The parameters that fairseq 0.12.2's encoder layer copies stock attention and FFN into, for its fast path.
+_FAST_PATH_COPIES = {
+    f"{linear}_{kind}" for linear in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")
+}
+
+
 class LiteTransformerEncoderLayer(_LiteLayer, TransformerEncoderLayerBase):
     """fairseq's encoder layer whose self-attention is long-short range attention."""
 
@@ -117,8 +128,14 @@ class LiteTransformerEncoderLayer(_LiteLayer, TransformerEncoderLayerBase):
         self.kernel_size = kernel_size
         self.ffn_init_ratio = cfg.ffn_init_ratio
         super().__init__(cfg, return_fc=return_fc)
-        # fairseq 0.12.2's fast path reads the weights of stock attention and would bypass ours.
+        # The fast path would bypass our attention.
         self.can_use_fastpath = False
+        for name in _FAST_PATH_COPIES & set(self._parameters):
+            delattr(self, name)
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        # fairseq 0.12.2's own fills the copies.
+        nn.Module._load_from_state_dict(self, *args, **kwargs)
 
     def build_self_attention(self, embed_dim, cfg):
         attention = super().build_self_attention(attention_dim(cfg.encoder), _attention_branch_config(cfg, "encoder"))

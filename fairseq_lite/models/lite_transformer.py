@@ -37,7 +37,7 @@ class LiteTransformerEncoder(TransformerEncoderBase):
     """fairseq's encoder of LiteTransformerEncoderLayer."""
 
     def __init__(self, cfg, dictionary, embed_tokens, return_fc: bool = False):
-        self._kernel_sizes = iter(kernel_sizes(cfg.encoder))
+        self._kernel_sizes = iter(kernel_sizes(cfg.encoder, "encoder"))
         super().__init__(cfg, dictionary, embed_tokens, return_fc=return_fc)
         del self._kernel_sizes
 
@@ -60,7 +60,7 @@ class LiteTransformerDecoder(TransformerDecoderBase):
     """fairseq's decoder of LiteTransformerDecoderLayer."""
 
     def __init__(self, cfg, dictionary, embed_tokens, no_encoder_attn: bool = False, output_projection=None):
-        self._kernel_sizes = iter(kernel_sizes(cfg.decoder))
+        self._kernel_sizes = iter(kernel_sizes(cfg.decoder, "decoder"))
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn, output_projection)
         del self._kernel_sizes
 

@@ -13,6 +13,8 @@ class LSRA(nn.Module):
     it for their self-attention. It has no `reorder_incremental_state`: fairseq calls that of every submodule.
     """
 
+    __jit_unused_properties__ = ["q_proj", "out_proj"]
+
     def __init__(self, attention: nn.Module, conv: nn.Module):
         super().__init__()
         self.attention = attention
@@ -20,6 +22,15 @@ class LSRA(nn.Module):
         self.attention_dim: int = attention.embed_dim
         self.num_heads: int = attention.num_heads
         self.head_dim: int = attention.head_dim
+
+    @property
+    def q_proj(self) -> nn.Module:
+        """What the encoder layer of fairseq 0.12.2 reads the sizes of its fast path from."""
+        return self.attention.q_proj
+
+    @property
+    def out_proj(self) -> nn.Module:
+        return self.attention.out_proj
 
     def forward(
         self,

@@ -123,7 +123,7 @@ def test_batches_that_no_output_makes_sense_for(tokens, message):
         ("--decoder-conv-heads 5", "--decoder-conv-heads 5: does not divide .* 32 channels"),
         ("--encoder-kernel-sizes 3", "--encoder-kernel-sizes 3: 1 sizes for 2 layers"),
         ("--decoder-kernel-sizes 3,0", "--decoder-kernel-sizes 3,0: a kernel has at least 1 tap"),
-        ("--decoder-kernel-sizes 3,x", "kernel sizes: '3,x' is not a comma-separated list"),
+        ("--decoder-kernel-sizes 3,x", "--decoder-kernel-sizes 3,x: give whole numbers"),
         ("--encoder-conv-type wide", "--encoder-conv-type: invalid choice: 'wide'"),
         ("--cross-self-attention", "--cross-self-attention: not possible"),
     ],

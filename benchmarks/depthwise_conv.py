@@ -3,8 +3,9 @@
     python benchmarks/depthwise_conv.py [--quick] [--threads N] [--output docs/depthwise_conv.md]
 
 Each time is that of the whole operator on the CPU: softmax of the taps (for dynamic convolution after the linear map
-that predicts them) and convolution. fairseq has two paths for each: a band matrix per sequence, its default, and
-unfolding. A path that takes ten times as long as the fastest is repeated three times only.
+that predicts them) and convolution. fairseq has two paths for each: its default, a band matrix per sequence (for
+dynamic convolution up to 512 positions), and unfolding. A path that takes ten times as long as the fastest is
+repeated three times only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CHANNELS, HEADS, TOKENS = 248, 4, 4096
 LENGTHS = (10, 30, 64, 256, 512, 1024)
 KERNEL_SIZES = (3, 7, 15, 31)
 SINGLE_SENTENCE_LENGTHS = (10, 30, 50)
-HEADER = ("T", "B", "K", "pass", "band matrix, ms", "unfold, ms", "ours, ms", "better of theirs / ours")
+HEADER = ("T", "B", "K", "pass", "fairseq default, ms", "fairseq unfold, ms", "ours, ms", "better of fairseq's / ours")
 
 
 def lightweight(theirs: LightweightConv1dTBC, x: Tensor) -> Tensor:
@@ -91,7 +92,8 @@ def main() -> None:
     full = [(length, round(TOKENS / length)) for length in lengths]
     single = [(length, 1) for length in SINGLE_SENTENCE_LENGTHS]
 
-    sections = [f"C = {CHANNELS}, H = {HEADS}, causal, float32, medians of {repetitions} (one sentence: {5 * repetitions}); {environment()}."]
+    medians = f"medians of {repetitions}, for one sentence of {5 * repetitions}"
+    sections = [f"C = {CHANNELS}, H = {HEADS}, causal, float32, {medians}; {environment()}."]
     print(sections[0], end="\n\n", flush=True)
     for name in OPERATORS:
         for title, shapes, times in ((f"T x B = {TOKENS}", full, 1), ("one sentence", single, 5)):

@@ -103,9 +103,7 @@ def _favours_shifts(x: Tensor, kernel_size: int) -> bool:
 
 def _block(x: Tensor) -> int:
     # Small blocks save products outside the band, large ones library calls.
-    if _is_small(x):
-        return 64
-    return 16 if x.shape[0] <= 64 else 32
+    return 64 if _is_small(x) else 32
 
 
 def _convolve(x: Tensor, taps: Tensor, left: int) -> Tensor:

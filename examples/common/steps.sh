@@ -64,9 +64,11 @@ prepare_pair() {
 }
 
 # generate BINARY_DIR CHECKPOINT [FAIRSEQ_GENERATE_OPTION...] LOG: decodes the test set.
+# fairseq tokenises before it calls sacrebleu, which then warns that it was given tokens.
 generate() {
   fairseq-generate "$1" --user-dir fairseq_lite --path "$2" --gen-subset test \
-    --remove-bpe=sentencepiece --scoring sacrebleu "${@:3:$#-3}" >"${!#}"
+    --remove-bpe=sentencepiece --scoring sacrebleu "${@:3:$#-3}" \
+    >"${!#}" 2> >(grep -v '^WARNING:sacrebleu' >&2)
 }
 
 # hypotheses LOG TEXT: the translations in a log of fairseq-generate or -interactive, in the order of the input.

@@ -11,12 +11,16 @@ from rich.table import Table
 from sacrebleu.metrics import BLEU
 
 PLACES = {
-    "raw": "corpus, one string a line",
-    "binary": "what fairseq-preprocess made of it",
-    "model.pt": "the model, for fairseq-generate --user-dir fairseq_lite --path",
+    "raw/": "the corpus, one string a line",
+    "binary/": "what fairseq-preprocess made of it",
+    "model.pt": "the model, for --path of fairseq's commands",
     "subwords.model": "its subwords, for --sentencepiece-model",
     "train.log": "losses of the training",
-    "translation.de": "translations of raw/test.en; scores in test.log",
+    "translation.de": "translations of raw/test.en; their scores are in test.log",
+}
+COUNTS = {
+    "mult_adds": "Mult-Adds (30 to 30 tokens)",
+    "parameters_without_embeddings": "Parameters, no embeddings",
 }
 
 
@@ -34,11 +38,12 @@ def measures(out):
         json.loads((out / name).read_text()) for name in ("mult-adds.json", "mult-adds-transformer.json")
     )
     table = Table(title=f"English to German, {len(reference[0])} unseen strings")
-    for heading in ("", "Lite Transformer", "copying the source", "Transformer"):
-        table.add_column(heading, justify="right" if heading else "left")
-    table.add_row("BLEU", f"[bold]{translated:.1f}", f"{copied:.1f}", "")
-    for key, label in (("mult_adds", "Mult-Adds, 30 to 30 tokens"), ("parameters_without_embeddings", "Parameters without embeddings")):
-        table.add_row(label, f"[bold]{lite[key] / 1e6:.1f} M", "", f"{transformer[key] / 1e6:.1f} M")
+    table.add_column("")
+    for heading in ("Lite Transformer", "Transformer", "copied source"):
+        table.add_column(heading, justify="right")
+    table.add_row("BLEU", f"[bold]{translated:.1f}", "not trained", f"{copied:.1f}")
+    for key, label in COUNTS.items():
+        table.add_row(label, f"[bold]{lite[key] / 1e6:.1f} M", f"{transformer[key] / 1e6:.1f} M", "")
     table.caption = f"sacrebleu {bleu.get_signature()}"
     return table
 
@@ -53,9 +58,9 @@ def translations(out):
 
 def places(out):
     """A table of where everything is."""
-    table = Table("Where", "What")
+    table = Table(f"In {out}", "")
     for name, what in PLACES.items():
-        table.add_row(str(out / name), what)
+        table.add_row(name, what)
     return table
 
 

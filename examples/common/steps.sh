@@ -1,6 +1,9 @@
 # Steps that the examples share. Source this file under `set -euo pipefail`.
 # A step takes the path it makes as its last argument, so that `once` can name it.
 
+# fairseq's own use of hydra and torch raises a screen of deprecation warnings.
+export PYTHONWARNINGS=${PYTHONWARNINGS:-ignore}
+
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
@@ -76,15 +79,15 @@ hypotheses() {
   grep '^D-' "$1" | sort -t- -k2,2n | cut -f3- >"$2"
 }
 
-# evaluate_pair DATA OUT TARGET TOKENIZER [FAIRSEQ_GENERATE_OPTION...]
-# Averages the last 10 checkpoints of OUT/checkpoints, translates the test set of DATA and scores it by sacrebleu.
+# evaluate_pair DATA OUT TARGET TOKENIZER LAST [FAIRSEQ_GENERATE_OPTION...]
+# Averages the LAST checkpoints of OUT/checkpoints, translates the test set of DATA and scores it by sacrebleu.
 evaluate_pair() {
-  local data=$1 out=$2 target=$3 tokenizer=$4
+  local data=$1 out=$2 target=$3 tokenizer=$4 last=$5
   require "$data/binary/dict.$target.txt" "$data/reference.$target"
-  fairseq-lite average "$out/checkpoints" --last 10 "$out/averaged.pt"
-  generate "$data/binary" "$out/averaged.pt" "${@:5}" "$out/test.log"
+  fairseq-lite average "$out/checkpoints" --last "$last" "$out/averaged.pt"
+  generate "$data/binary" "$out/averaged.pt" "${@:6}" "$out/test.log"
   hypotheses "$out/test.log" "$out/translation.$target"
   sacrebleu "$data/reference.$target" --input "$out/translation.$target" --metrics bleu \
     --tokenize "$tokenizer" $([ "$tokenizer" != none ] || echo --force)
-  fairseq-lite mult-adds "$out/averaged.pt" --json
+  fairseq-lite mult-adds "$out/averaged.pt"
 }

@@ -5,4 +5,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common/steps.sh"
 [ $# = 2 ] || fail "usage: evaluate.sh DATA OUT"
 
 # The text is tokenised already, and published figures for this set count those tokens.
-evaluate_pair "$1" "$2" en none --beam 4
+evaluate_pair "$1" "$2" en none 10 --beam 4

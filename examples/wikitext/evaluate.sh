@@ -7,4 +7,4 @@ require "$1/binary/dict.txt" "$2/checkpoints/checkpoint_best.pt"
 
 fairseq-eval-lm "$1/binary" --user-dir fairseq_lite --path "$2/checkpoints/checkpoint_best.pt" --gen-subset test \
   --sample-break-mode complete --max-tokens 3072 --context-window 2560 --softmax-batch 1024 "${@:3}"
-fairseq-lite mult-adds "$2/checkpoints/checkpoint_best.pt" --json
+fairseq-lite mult-adds "$2/checkpoints/checkpoint_best.pt"

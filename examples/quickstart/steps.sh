@@ -1,11 +1,12 @@
-# The environment and the corpus of the quick start. Source this file in the root of the repository.
+# What the quick start and the language model share: environment, corpus, training on two cores.
+# Source this file in the root of the repository.
 
 source scripts/environment.sh
 source examples/common/steps.sh
 
 # glibc gives a large block back to the system when it is freed; each batch would fault it in again.
 export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PYTHONWARNINGS=ignore
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
 log_format=$([ -t 2 ] && echo tqdm || echo simple)
 
@@ -32,7 +33,18 @@ prepare_quickstart() {
   prepare_pair "$out/raw" "$out" en de 4000 --joined-dictionary
 }
 
-# mult_adds CHECKPOINT_OR_OPTION... JSON: counted for 30 source and 30 target tokens.
-mult_adds() {
-  fairseq-lite mult-adds "${@:1:$#-1}" --src-len 30 --tgt-len 30 --json >"${!#}"
+# train_on_two_cores OUT FAIRSEQ_TRAIN_OPTION...: trains on OUT/binary and goes on from OUT/checkpoints.
+# Two processes of one thread each: they meet once an update, two threads would meet in every operation.
+train_on_two_cores() {
+  local out=$1 second worker
+  worker=(
+    env OMP_NUM_THREADS=1 fairseq-train "$out/binary" --user-dir fairseq_lite --cpu --seed 1 "${@:2}"
+    --save-dir "$out/checkpoints" --no-epoch-checkpoints --log-format "$log_format" --num-workers 0
+    --distributed-world-size 2 --distributed-no-spawn --distributed-backend gloo --ddp-backend legacy_ddp
+    --distributed-init-method "file://$(mktemp --dry-run)"
+  )
+  "${worker[@]}" --distributed-rank 1 >>"$out/train.log" 2>&1 &
+  second=$!
+  "${worker[@]}" --distributed-rank 0 >>"$out/train.log" || { kill "$second"; return 1; }
+  wait "$second"
 }

@@ -13,7 +13,7 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from timing import THREADS, environment, markdown_table, median_milliseconds
 
 from fairseq_lite.building import build_architecture
-from fairseq_lite.models.layers import LiteTransformerDecoderLayer
+from fairseq_lite.models.lsra_layers import LiteTransformerDecoderLayer
 
 WIDTH, SOURCE_LENGTH, REPETITIONS = 496, 30, 50
 BATCH_SIZES, POSITIONS = (1, 32), (10, 100, 500)

@@ -15,6 +15,7 @@ keep_last_batch()
 allow_fairseq_checkpoints()
 
 import fairseq_lite.models  # noqa: E402, F401
+import fairseq_lite.tasks  # noqa: E402, F401
 from fairseq_lite.mistakes import print_in_one_line  # noqa: E402
 
 print_in_one_line()

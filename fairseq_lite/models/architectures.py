@@ -1,16 +1,29 @@
-"""Named sizes, each what it changes of the defaults. Sources: the Lite Transformer authors' recipes."""
+"""Named sizes, each what it changes of the defaults.
+
+Sources: the Lite Transformer authors' recipes; for T2R, the sizes of fairseq's own Transformers and the feature
+dimensions of the paper.
+"""
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
-from fairseq.models import register_model_architecture
+from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 from fairseq.models.transformer import base_architecture as transformer_base
 from fairseq.models.transformer_lm import base_lm_architecture
 
-from fairseq_lite.models import lite_transformer, lite_transformer_lm  # noqa: F401  an architecture needs its model
-from fairseq_lite.models.options import encoder_decoder_defaults, language_model_defaults
+# An architecture can only be registered after its model.
+from fairseq_lite.models import lite_transformer, lite_transformer_lm, t2r_transformer, t2r_transformer_lm  # noqa: F401
+from fairseq_lite.models.options import (
+    LITE_TRANSFORMER_OPTIONS,
+    T2R_OPTIONS,
+    LiteTransformerLanguageModelConfig,
+    T2RLanguageModelConfig,
+    as_namespace,
+    language_model_defaults,
+)
 
 Options = Dict[str, Any]
 
@@ -47,7 +60,7 @@ LITE_TRANSFORMERS: Dict[str, Options] = {
     "lite_transformer_cnndm": dict(encoder_embed_dim=496, **_DYNAMIC, dropout=0.15),
 }
 
-LANGUAGE_MODELS: Dict[str, Options] = {
+LITE_LANGUAGE_MODELS: Dict[str, Options] = {
     "lite_transformer_lm_tiny": dict(
         decoder_embed_dim=64,
         decoder_layers=2,
@@ -91,6 +104,26 @@ FLAT_TRANSFORMERS: Dict[str, Options] = {
 }
 
 
+_T2R = dict(causal_feature_dim=4, cross_feature_dim=32)
+
+# Each with fairseq's architecture whose sizes it takes over.
+T2R_TRANSFORMERS: Dict[str, Tuple[str, Options]] = {
+    "t2r_transformer": ("transformer", _T2R),
+    "t2r_transformer_tiny": ("transformer_tiny", _T2R),
+    "t2r_transformer_iwslt_de_en": ("transformer_iwslt_de_en", _T2R),
+    "t2r_transformer_wmt_en_de": ("transformer_wmt_en_de", _T2R),
+    "t2r_transformer_wmt_en_de_big": ("transformer_wmt_en_de_big", _T2R),
+}
+
+T2R_LANGUAGE_MODELS: Dict[str, Tuple[str, Options]] = {
+    "t2r_transformer_lm_tiny": (
+        "transformer_lm",
+        dict(decoder_embed_dim=64, decoder_ffn_embed_dim=64, decoder_layers=2, decoder_attention_heads=2),
+    ),
+    "t2r_transformer_lm_wiki103": ("transformer_lm_wiki103", {}),
+}
+
+
 def fill(args, defaults: Options) -> None:
     """Give every option that is not set, or None as an unset one is under hydra, its default."""
     for name, value in defaults.items():
@@ -108,14 +141,23 @@ def _fill_widths(args) -> None:
 def _lite_transformer(args, delta: Options) -> None:
     fill(args, delta)
     _fill_widths(args)
-    fill(args, encoder_decoder_defaults())
+    fill(args, LITE_TRANSFORMER_OPTIONS.defaults())
 
 
-def _language_model(args, delta: Options) -> None:
+def _lite_language_model(args, delta: Options) -> None:
     fill(args, delta)
-    fill(args, language_model_defaults())
+    fill(args, language_model_defaults(LiteTransformerLanguageModelConfig))
     fill(args, {"decoder_ffn_embed_dim": args.decoder_embed_dim})
     base_lm_architecture(args)
+
+
+def _like_stock(args, stock: str, delta: Options, defaults: Options) -> None:
+    """fairseq's architecture `stock` with options of ours beside it."""
+    fill(args, delta)
+    given = argparse.Namespace(**{name: value for name, value in vars(as_namespace(args)).items() if value is not None})
+    ARCH_CONFIG_REGISTRY[stock](given)
+    fill(args, vars(given))
+    fill(args, defaults)
 
 
 def _flat_transformer(args, delta: Options) -> None:
@@ -124,11 +166,21 @@ def _flat_transformer(args, delta: Options) -> None:
     transformer_base(args)
 
 
-def _register(model: str, table: Dict[str, Options], complete: Callable[[Any, Options], None]) -> None:
+def _register(model: str, table: Dict[str, Options], complete: Callable) -> None:
     for name, delta in table.items():
         register_model_architecture(model, name)(partial(complete, delta=delta))
 
 
+def _register_like_stock(model: str, table: Dict[str, Tuple[str, Options]], defaults: Options) -> None:
+    for name, (stock, delta) in table.items():
+        complete = partial(_like_stock, stock=stock, delta=delta, defaults=defaults)
+        register_model_architecture(model, name)(complete)
+
+
 _register("lite_transformer", LITE_TRANSFORMERS, _lite_transformer)
-_register("lite_transformer_lm", LANGUAGE_MODELS, _language_model)
+_register("lite_transformer_lm", LITE_LANGUAGE_MODELS, _lite_language_model)
 _register("transformer", FLAT_TRANSFORMERS, _flat_transformer)
+_register_like_stock("t2r_transformer", T2R_TRANSFORMERS, T2R_OPTIONS.defaults())
+_register_like_stock(
+    "t2r_transformer_lm", T2R_LANGUAGE_MODELS, language_model_defaults(T2RLanguageModelConfig)
+)

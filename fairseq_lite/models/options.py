@@ -2,7 +2,7 @@
 
 import argparse
 from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
@@ -15,7 +15,9 @@ from fairseq.models.transformer.transformer_config import (
 from fairseq.models.transformer_lm import TransformerLanguageModelConfig
 from omegaconf import II, OmegaConf
 
-from fairseq_lite.modules import CONVOLUTIONS
+from fairseq_lite.modules import CONVOLUTIONS, FEATURE_MAPS
+
+FeatureMapChoice = ChoiceEnum(list(FEATURE_MAPS))
 
 
 @dataclass
@@ -45,6 +47,60 @@ class LSRAOptions(FairseqDataclass):
 
 
 @dataclass
+class CausalAttentionOptions(FairseqDataclass):
+    """Linear attention of a decoder to its past."""
+
+    causal_feature_dim: int = field(
+        default=32, metadata={"help": "features a head of linear attention to the past; elu has the head's channels"}
+    )
+    causal_gate: bool = field(
+        default=False, metadata={"help": "let the state of linear attention to the past decay by a learned gate (RFA)"}
+    )
+    softmax_layers: Optional[str] = field(
+        default=None,
+        metadata={"help": "decoder layers that keep softmax attention, from 0, comma separated (default: none)"},
+    )
+
+
+@dataclass
+class LinearAttentionOptions(CausalAttentionOptions):
+    """Linear attention in an encoder-decoder model."""
+
+    linear_attention: str = field(
+        default="causal,cross",
+        metadata={"help": "where attention is linear: causal, cross, encoder; comma separated"},
+    )
+    cross_feature_dim: int = field(
+        default=32,
+        metadata={"help": "features a head of linear attention to the source, in the decoder or the encoder"},
+    )
+
+
+@dataclass
+class T2ROptions(LinearAttentionOptions):
+    """What a swapped encoder-decoder Transformer adds to fairseq's."""
+
+    feature_map: FeatureMapChoice = field(default="t2r", metadata={"help": "feature map of linear attention"})
+
+
+@dataclass
+class _OneWidth(TransformerLanguageModelConfig):
+    """fairseq's options of a language model, whose input and output are as wide as its layers unless told otherwise."""
+
+    decoder_input_dim: int = field(default=II("model.decoder_embed_dim"), metadata={"help": "decoder input dimension"})
+    decoder_output_dim: int = field(
+        default=II("model.decoder_embed_dim"), metadata={"help": "decoder output dimension"}
+    )
+
+
+@dataclass
+class T2RLanguageModelConfig(CausalAttentionOptions, _OneWidth):
+    """What a swapped Transformer language model adds to fairseq's."""
+
+    feature_map: FeatureMapChoice = field(default="t2r", metadata={"help": "feature map of linear attention"})
+
+
+@dataclass
 class LiteTransformerOptions(FairseqDataclass):
     """What both sides of a Lite Transformer share."""
 
@@ -58,6 +114,17 @@ class LiteTransformerOptions(FairseqDataclass):
         default=1.0,
         metadata={"help": "initialise the FFN Xavier-uniform as if fan out were this many times fan in"},
     )
+    decoder_feature_map: Optional[FeatureMapChoice] = field(
+        default=None,
+        metadata={"help": "feature map that makes the decoder's attention branch linear (default: softmax attention)"},
+    )
+
+
+@dataclass
+class _EncoderDecoderOptions(LiteTransformerOptions, LinearAttentionOptions):
+    linear_attention: str = field(
+        default="causal", metadata={"help": "where the decoder's attention is linear: causal, cross; comma separated"}
+    )
 
 
 def prefixed(cls, prefix: str) -> Dict[str, Field]:
@@ -66,13 +133,7 @@ def prefixed(cls, prefix: str) -> Dict[str, Field]:
 
 
 @dataclass
-class _LanguageModelOptions(LiteTransformerOptions, TransformerLanguageModelConfig):
-    decoder_input_dim: int = field(
-        default=II("model.decoder_embed_dim"), metadata={"help": "decoder input dimension"}
-    )
-    decoder_output_dim: int = field(
-        default=II("model.decoder_embed_dim"), metadata={"help": "decoder output dimension"}
-    )
+class _LanguageModelOptions(LiteTransformerOptions, CausalAttentionOptions, _OneWidth):
     decoder_ffn_embed_dim: int = field(
         default=II("model.decoder_embed_dim"), metadata={"help": "decoder embedding dimension for FFN"}
     )
@@ -108,38 +169,48 @@ def add_options(parser: argparse.ArgumentParser, config, prefix: str = "") -> No
     gen_parser_from_dataclass(parser, config, delete_default=True, with_prefix=f"--{prefix}" if prefix else "")
 
 
-def add_encoder_decoder_options(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, TransformerConfig())
-    add_options(parser, LiteTransformerOptions())
-    for side in ("encoder", "decoder"):
-        add_options(parser, LSRAOptions(), prefix=side)
-
-
-def _plain_defaults(declared: Dict[str, Field]) -> Dict[str, Any]:
+def plain_defaults(declared: Dict[str, Field]) -> Dict[str, Any]:
     """The defaults that are values; an interpolation is fairseq's to resolve."""
     return {
         name: f.default
         for name, f in declared.items()
-        if not (is_dataclass(f.default) or isinstance(f.default, str) and f.default.startswith("${"))
+        if name != "_name"
+        and not (is_dataclass(f.default) or isinstance(f.default, str) and f.default.startswith("${"))
     }
 
 
-def encoder_decoder_defaults() -> Dict[str, Any]:
-    """The default of every option of an encoder-decoder model, under its flat name."""
-    defaults = _plain_defaults(
-        {f.name: f for cls in (TransformerConfig, LiteTransformerOptions) for f in fields(cls) if f.name not in _SIDES}
-    )
-    for prefix, cls in _SIDES.items():
-        defaults.update(_plain_defaults(prefixed(cls, prefix)))
-    for side in ("encoder", "decoder"):
-        defaults.update(_plain_defaults(prefixed(LSRAOptions, side)))
-    defaults.pop("_name", None)
-    return defaults
+class EncoderDecoderOptions:
+    """fairseq's options of an encoder-decoder model with those of ours: `shared`, and `per_side` with a prefix each."""
+
+    def __init__(self, shared: type, per_side: Sequence[type] = ()):
+        self.shared = (TransformerConfig, shared)
+        self.per_side = per_side
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        for cls in self.shared:
+            add_options(parser, cls())
+        for side in ("encoder", "decoder"):
+            for cls in self.per_side:
+                add_options(parser, cls(), prefix=side)
+
+    def defaults(self) -> Dict[str, Any]:
+        """The default of every option under its flat name."""
+        declared = {f.name: f for cls in self.shared for f in fields(cls) if f.name not in _SIDES}
+        for prefix, cls in _SIDES.items():
+            declared.update(prefixed(cls, prefix))
+        for side in ("encoder", "decoder"):
+            for cls in self.per_side:
+                declared.update(prefixed(cls, side))
+        return plain_defaults(declared)
 
 
-def language_model_defaults() -> Dict[str, Any]:
+LITE_TRANSFORMER_OPTIONS = EncoderDecoderOptions(_EncoderDecoderOptions, per_side=[LSRAOptions])
+T2R_OPTIONS = EncoderDecoderOptions(T2ROptions)
+
+
+def language_model_defaults(config: type) -> Dict[str, Any]:
     """The default of every option of a language model that does not follow from another one."""
-    return _plain_defaults({f.name: f for f in fields(LiteTransformerLanguageModelConfig) if f.name != "_name"})
+    return plain_defaults({f.name: f for f in fields(config)})
 
 
 def as_namespace(args) -> argparse.Namespace:

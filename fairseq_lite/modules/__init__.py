@@ -1,7 +1,9 @@
 from fairseq_lite.modules.dynamic_conv import DynamicConv
+from fairseq_lite.modules.feature_maps import FEATURE_MAPS
 from fairseq_lite.modules.lightweight_conv import LightweightConv
+from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
 
 CONVOLUTIONS = {"lightweight": LightweightConv, "dynamic": DynamicConv}
 
-__all__ = ["CONVOLUTIONS", "DynamicConv", "LSRA", "LightweightConv"]
+__all__ = ["CONVOLUTIONS", "DynamicConv", "FEATURE_MAPS", "LSRA", "LightweightConv", "LinearAttention"]

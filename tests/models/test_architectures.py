@@ -2,10 +2,10 @@ import pytest
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from fairseq_lite.building import build_architecture
-from fairseq_lite.models.architectures import FLAT_TRANSFORMERS, LANGUAGE_MODELS, LITE_TRANSFORMERS
+from fairseq_lite.models.architectures import FLAT_TRANSFORMERS, LITE_LANGUAGE_MODELS, LITE_TRANSFORMERS
 
 
-@pytest.mark.parametrize("name", [*LITE_TRANSFORMERS, *LANGUAGE_MODELS, *FLAT_TRANSFORMERS])
+@pytest.mark.parametrize("name", [*LITE_TRANSFORMERS, *LITE_LANGUAGE_MODELS, *FLAT_TRANSFORMERS])
 def test_is_registered(name):
     assert name in ARCH_CONFIG_REGISTRY
 

@@ -4,15 +4,15 @@ import copy
 from typing import List
 
 import torch.nn as nn
-from fairseq.distributed import fsdp_wrap
-from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.quant_noise import quant_noise
-from fairseq.modules.transformer_layer import (
-    TransformerDecoderLayerBase,
-    TransformerEncoderLayerBase,
-)
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.linear_attention_layers import (
+    LinearAttentionDecoderLayer,
+    LinearAttentionEncoderLayer,
+    check_linear_attention,
+    kept_layers,
+)
 from fairseq_lite.modules import CONVOLUTIONS, LSRA
 
 
@@ -37,7 +37,7 @@ def kernel_sizes(side, name: str) -> List[int]:
             f"--{name}-kernel-sizes {side.kernel_sizes}: give whole numbers separated by commas, one a layer"
         ) from None
     if side.layers_to_keep and len(sizes) != side.layers:
-        sizes = [sizes[int(i)] for i in sorted(map(int, side.layers_to_keep.split(",")))]
+        sizes = [sizes[number] for number in kept_layers(side)]
     return sizes
 
 
@@ -68,18 +68,13 @@ def check_side(side, name: str) -> None:
 
 
 def check_decoder(cfg) -> None:
-    """Raise UserError for decoder options of fairseq that long-short range attention has no meaning for."""
+    """Raise UserError for decoder options that do not fit together or that this attention has no meaning for."""
     check_side(cfg.decoder, "decoder")
+    cfg.feature_map = cfg.decoder.feature_map
+    check_linear_attention(cfg)
     for option in ("cross_self_attention", "scale_heads"):
         if getattr(cfg, option, False):
             raise UserError(f"--{option.replace('_', '-')}: not possible with long-short range attention; leave it out")
-
-
-def wrap_layer(layer: nn.Module, cfg) -> nn.Module:
-    """Apply activation checkpointing and sharding as the options ask."""
-    if cfg.checkpoint_activations:
-        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
-    return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 
 class _LiteLayer:
@@ -115,34 +110,20 @@ def _attention_branch_config(cfg, name: str):
     return cfg
 
 
-# The parameters that fairseq 0.12.2's encoder layer copies stock attention and FFN into, for its fast path.
-_FAST_PATH_COPIES = {
-    f"{linear}_{kind}" for linear in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")
-}
-
-
-class LiteTransformerEncoderLayer(_LiteLayer, TransformerEncoderLayerBase):
+class LiteTransformerEncoderLayer(_LiteLayer, LinearAttentionEncoderLayer):
     """fairseq's encoder layer whose self-attention is long-short range attention."""
 
     def __init__(self, cfg, kernel_size: int, return_fc: bool = False):
         self.kernel_size = kernel_size
         self.ffn_init_ratio = cfg.ffn_init_ratio
         super().__init__(cfg, return_fc=return_fc)
-        # The fast path would bypass our attention.
-        self.can_use_fastpath = False
-        for name in _FAST_PATH_COPIES & set(self._parameters):
-            delattr(self, name)
-
-    def _load_from_state_dict(self, *args, **kwargs):
-        # fairseq 0.12.2's own fills the copies.
-        nn.Module._load_from_state_dict(self, *args, **kwargs)
 
     def build_self_attention(self, embed_dim, cfg):
         attention = super().build_self_attention(attention_dim(cfg.encoder), _attention_branch_config(cfg, "encoder"))
         return LSRA(attention, self._build_conv(cfg.encoder, cfg, causal=False))
 
 
-class LiteTransformerDecoderLayer(_LiteLayer, TransformerDecoderLayerBase):
+class LiteTransformerDecoderLayer(_LiteLayer, LinearAttentionDecoderLayer):
     """fairseq's decoder layer whose self-attention is causal long-short range attention."""
 
     def __init__(self, cfg, kernel_size: int, no_encoder_attn: bool = False):

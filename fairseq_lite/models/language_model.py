@@ -1,0 +1,38 @@
+"""What this plugin's language models have in common: fairseq's, with layers and options of their own."""
+
+import copy
+
+from fairseq.models.transformer import TransformerConfig
+from fairseq.models.transformer_lm import TransformerLanguageModel
+
+from fairseq_lite.models.options import add_options, as_namespace
+
+
+class LanguageModel(TransformerLanguageModel):
+    """fairseq's Transformer language model; a subclass says which options and decoder it has."""
+
+    options: type
+    decoder_class: type
+
+    @classmethod
+    def add_args(cls, parser):
+        add_options(parser, cls.options())
+
+    @classmethod
+    def check(cls, cfg) -> None:
+        """Raise UserError for options that do not fit together."""
+
+    @classmethod
+    def build_model(cls, args, task):
+        args = as_namespace(args)
+        # fairseq makes the embeddings and checks their options, in a model without layers; the layers are ours.
+        without_layers = copy.copy(args)
+        without_layers.decoder_layers = 0
+        without_layers.decoder_layers_to_keep = None
+        stock = super().build_model(without_layers, task)
+        args.max_target_positions = without_layers.max_target_positions
+        cfg = TransformerConfig.from_namespace(args)
+        if cfg.decoder.layers_to_keep:
+            cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
+        cls.check(cfg)
+        return cls(cls.decoder_class(cfg, task.target_dictionary, stock.decoder.embed_tokens, no_encoder_attn=True))

@@ -1,0 +1,100 @@
+"""fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
+
+import copy
+from typing import List, Optional
+
+import torch.nn as nn
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
+
+POSITIONS = ("causal", "cross", "encoder")
+
+
+def _listed(option: Optional[str]) -> List[str]:
+    return [item.strip() for item in option.split(",")] if option else []
+
+
+def kept_layers(side) -> List[int]:
+    """The numbers, in the whole model, of the layers that are built: all, or those of --...-layers-to-keep."""
+    if side.layers_to_keep:
+        return sorted(map(int, side.layers_to_keep.split(",")))
+    return list(range(side.layers))
+
+
+def check_linear_attention(cfg) -> None:
+    """Raise UserError for options of linear attention that are unknown or do not fit the model."""
+    if cfg.feature_map is None:
+        return
+    if str(cfg.feature_map) not in FEATURE_MAPS:
+        raise UserError(f"--feature-map {cfg.feature_map}: unknown; take one of {', '.join(FEATURE_MAPS)}")
+    unknown = [position for position in _listed(cfg.linear_attention) if position not in POSITIONS]
+    if unknown or not _listed(cfg.linear_attention):
+        raise UserError(f"--linear-attention {cfg.linear_attention}: take some of {', '.join(POSITIONS)}")
+    for option in ("causal_feature_dim", "cross_feature_dim"):
+        size = getattr(cfg, option, 2)
+        if size < 1 or size % 2 and str(cfg.feature_map) == "rfa":
+            wanted = "an even number, for rfa makes features in pairs" if size > 0 else "at least 1"
+            raise UserError(f"--{option.replace('_', '-')} {size}: must be {wanted}")
+    layers = max(kept_layers(cfg.decoder), default=-1) + 1
+    wrong = [number for number in _listed(cfg.softmax_layers) if not (number.isdigit() and int(number) < layers)]
+    if wrong:
+        raise UserError(
+            f"--softmax-layers {cfg.softmax_layers}: the decoder has no layer {', '.join(wrong)}; "
+            f"its {layers} layers count from 0"
+        )
+    if cfg.cross_self_attention:
+        raise UserError("--cross-self-attention: not possible with linear attention; leave it out")
+
+
+def decoder_layer_configs(cfg) -> list:
+    """The options of each decoder layer that is built; without a feature map in one that keeps softmax attention."""
+    softmax = copy.copy(cfg)
+    softmax.feature_map = None
+    kept = set(_listed(cfg.softmax_layers))
+    return [softmax if str(number) in kept else cfg for number in kept_layers(cfg.decoder)]
+
+
+def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
+    """Linear attention in the place of `attention` if the options ask for it at this position."""
+    if cfg.feature_map is None or position not in _listed(cfg.linear_attention):
+        return attention
+    causal = position == "causal"
+    feature_dim = cfg.causal_feature_dim if causal else cfg.cross_feature_dim
+    feature_map = FEATURE_MAPS[str(cfg.feature_map)](attention.num_heads, attention.head_dim, feature_dim)
+    return LinearAttention(attention, feature_map, causal=causal, gate=causal and cfg.causal_gate)
+
+
+# The parameters that fairseq 0.12.2's encoder layer copies stock attention and FFN into, for its fast path.
+_FAST_PATH_COPIES = {
+    f"{linear}_{kind}" for linear in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")
+}
+
+
+class LinearAttentionEncoderLayer(TransformerEncoderLayerBase):
+    """fairseq's encoder layer, with linear self-attention if the options say so."""
+
+    def __init__(self, cfg, return_fc: bool = False):
+        super().__init__(cfg, return_fc=return_fc)
+        # The fast path would bypass our attention.
+        self.can_use_fastpath = False
+        for name in _FAST_PATH_COPIES & set(self._parameters):
+            delattr(self, name)
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        # fairseq 0.12.2's own fills the copies.
+        nn.Module._load_from_state_dict(self, *args, **kwargs)
+
+    def build_self_attention(self, embed_dim, cfg):
+        return swap(super().build_self_attention(embed_dim, cfg), cfg, "encoder")
+
+
+class LinearAttentionDecoderLayer(TransformerDecoderLayerBase):
+    """fairseq's decoder layer, with linear attention to the past and to the source if the options say so."""
+
+    def build_self_attention(self, embed_dim, cfg, add_bias_kv=False, add_zero_attn=False):
+        return swap(super().build_self_attention(embed_dim, cfg, add_bias_kv, add_zero_attn), cfg, "causal")
+
+    def build_encoder_attention(self, embed_dim, cfg):
+        return swap(super().build_encoder_attention(embed_dim, cfg), cfg, "cross")

@@ -1,0 +1,197 @@
+import logging
+from typing import Dict, Optional, Tuple
+
+import torch
+import torch.nn as nn
+from fairseq.incremental_decoding_utils import FairseqIncrementalState
+from torch import Tensor
+
+from fairseq_lite.modules.causal_product import causal_product, no_state
+from fairseq_lite.modules.feature_maps import FeatureMap, T2RFeatureMap
+
+logger = logging.getLogger(__name__)
+
+State = Dict[str, Dict[str, Optional[Tensor]]]
+
+# The least that a sum of features may be before it divides, as in the T2R authors' code.
+LEAST_DENOMINATOR = 1e-2
+
+
+def in_float32(x: Tensor) -> Tensor:
+    """At least float32: sums over a long text leave the range or the precision of half types."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+class LinearAttention(nn.Module, FairseqIncrementalState):
+    """Attention of phi(q) . phi(k) instead of exp(q . k), which decodes as an RNN (arXiv 2103.13076, equation 4).
+
+        out_t = phi(q_t)^T S / phi(q_t)^T z,    S = sum_s phi(k_s) v_s^T,    z = sum_s phi(k_s)
+
+    summed over s <= t where `causal`, else over all keys. Takes over the projections of `attention`, fairseq's
+    MultiheadAttention, under their names, and has its call signature. `gate` lets the causal state decay by
+    g = sigmoid(w x) at each position (arXiv 2103.02143, section 3.2).
+    """
+
+    def __init__(self, attention: nn.Module, feature_map: FeatureMap, causal: bool, gate: bool = False):
+        super().__init__()
+        self.embed_dim: int = attention.embed_dim
+        self.num_heads: int = attention.num_heads
+        self.head_dim: int = attention.head_dim
+        self.causal = causal
+        self.encoder_decoder_attention: bool = attention.encoder_decoder_attention
+        self.q_proj = attention.q_proj
+        self.k_proj = attention.k_proj
+        self.v_proj = attention.v_proj
+        self.out_proj = attention.out_proj
+        self.dropout_module = attention.dropout_module
+        self.feature_map = feature_map
+        self.query_scale: float = feature_map.query_scale
+        self.gate = nn.Linear(self.embed_dim, self.num_heads) if gate else None
+        self.gives_weights = False
+        self.init_incremental_state()
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Optional[Tensor],
+        value: Optional[Tensor],
+        key_padding_mask: Optional[Tensor] = None,
+        incremental_state: Optional[State] = None,
+        need_weights: bool = True,
+        static_kv: bool = False,
+        attn_mask: Optional[Tensor] = None,
+        before_softmax: bool = False,
+        need_head_weights: bool = False,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """query: [T, B, C], key and value: [S, B, C'], key_padding_mask: [B, S]; returns [T, B, C].
+
+        The weights, [B, T, S] or with need_head_weights [H, B, T, S], are formed only after `make_generation_fast_`
+        has asked for them, else None. `attn_mask` is not looked at: `causal` says which keys are seen.
+        """
+        T, B, _ = query.shape
+        q = self._features(self.q_proj(query) * self.query_scale)
+        if self.causal:
+            numerator, denominator = self._attend_to_the_past(q, query, key_padding_mask, incremental_state)
+        else:
+            S, z = self._sums(key, value, key_padding_mask, incremental_state)
+            numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
+        denominator = denominator.clamp(min=LEAST_DENOMINATOR).unsqueeze(-1)
+        attended = (numerator / denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
+        weights: Optional[Tensor] = None
+        if self.gives_weights and need_weights and not self.causal:
+            assert key is not None
+            weights = (q @ self._keys(key, key_padding_mask).transpose(-1, -2) / denominator).transpose(0, 1)
+            if not need_head_weights:
+                weights = weights.mean(dim=0)
+        return self.out_proj(attended), weights
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[T, B, H * d] to [B, H, T, d]."""
+        T, B, _ = x.shape
+        return x.view(T, B, self.num_heads, -1).permute(1, 2, 0, 3)
+
+    def _features(self, x: Tensor) -> Tensor:
+        return in_float32(self.feature_map(self._heads(x)))
+
+    def _keys(self, key: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
+        """phi(k): [B, H, S, k], zero on padding, which so never enters a sum."""
+        features = self._features(self.k_proj(key))
+        if padding_mask is not None:
+            features = features.masked_fill(padding_mask.to(torch.bool).unsqueeze(1).unsqueeze(-1), 0.0)
+        return features
+
+    def _values(self, value: Tensor) -> Tensor:
+        """v: [B, H, S, d]. Attention dropout falls on them, for there are no weights that it could fall on."""
+        return in_float32(self.dropout_module(self._heads(self.v_proj(value))))
+
+    def _attend_to_the_past(
+        self, q: Tensor, x: Tensor, padding_mask: Optional[Tensor], incremental_state: Optional[State]
+    ) -> Tuple[Tensor, Tensor]:
+        k, v = self._keys(x, padding_mask), self._values(x)
+        log_decay: Optional[Tensor] = None
+        if self.gate is not None:
+            logits = in_float32(self.gate(x)).permute(1, 2, 0)
+            if padding_mask is not None:
+                logits = logits.masked_fill(padding_mask.to(torch.bool).unsqueeze(1), float("inf"))
+            log_decay = nn.functional.logsigmoid(logits)
+            k = k * torch.sigmoid(-logits).unsqueeze(-1)
+        S, z = no_state(k, v)
+        saved = self._get_input_buffer(incremental_state)
+        if "S" in saved:
+            past_S, past_z = saved["S"], saved["z"]
+            assert past_S is not None and past_z is not None
+            S, z = past_S, past_z
+        numerator, denominator, S, z = causal_product(q, k, v, S, z, log_decay)
+        if incremental_state is not None:
+            self._set_input_buffer(incremental_state, {"S": S, "z": z})
+        return numerator, denominator
+
+    def _sums(
+        self,
+        key: Optional[Tensor],
+        value: Optional[Tensor],
+        padding_mask: Optional[Tensor],
+        incremental_state: Optional[State],
+    ) -> Tuple[Tensor, Tensor]:
+        """S and z over all keys; those of a source are summed once and remembered."""
+        saved = self._get_input_buffer(incremental_state)
+        if "S" in saved:
+            past_S, past_z = saved["S"], saved["z"]
+            assert past_S is not None and past_z is not None
+            return past_S, past_z
+        assert key is not None and value is not None
+        k = self._keys(key, padding_mask)
+        S, z = k.transpose(-1, -2) @ self._values(value), k.sum(dim=2)
+        if incremental_state is not None:
+            self._set_input_buffer(incremental_state, {"S": S, "z": z})
+        return S, z
+
+    def _get_input_buffer(self, incremental_state: Optional[State]) -> Dict[str, Optional[Tensor]]:
+        saved = self.get_incremental_state(incremental_state, "attn_state")
+        if saved is None:
+            empty: Dict[str, Optional[Tensor]] = {}
+            return empty
+        return saved
+
+    def _set_input_buffer(self, incremental_state: State, buffer: Dict[str, Optional[Tensor]]):
+        return self.set_incremental_state(incremental_state, "attn_state", buffer)
+
+    def reorder_incremental_state(self, incremental_state: State, new_order: Tensor) -> None:
+        """Let S and z follow the beams; new_order: [B']."""
+        saved = self._get_input_buffer(incremental_state)
+        reordered: Dict[str, Optional[Tensor]] = {}
+        for name, tensor in saved.items():
+            if tensor is not None:
+                reordered[name] = tensor.index_select(0, new_order)
+        if len(reordered) > 0:
+            self._set_input_buffer(incremental_state, reordered)
+
+    @torch.jit.unused
+    def new_state(self) -> Dict[str, Tensor]:
+        """What softmax attention has no counterpart of, under its names in this module's state dict."""
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.split(".")[0] in ("feature_map", "gate")
+        }
+
+    @torch.jit.unused
+    def upgrade_state_dict_named(self, state_dict: Dict[str, Tensor], name: str) -> None:
+        """Let a checkpoint of softmax attention be loaded, as by --finetune-from-model; what it lacks is left alone."""
+        prefix = f"{name}." if name else ""
+        new = {prefix + key: tensor for key, tensor in self.new_state().items()}
+        if new and not any(key in state_dict for key in new):
+            logger.warning(f"{name}: the checkpoint has softmax attention here; {', '.join(new)} keep initial values")
+            state_dict.update(new)
+
+    def make_generation_fast_(self, need_attn: bool = False, **unused) -> None:
+        """Fold a T2R feature map into the projections, so that q and k are never formed (section 2.3 there).
+
+        fairseq calls this before it generates or scores, never for a model that trains.
+        """
+        self.gives_weights = need_attn
+        if isinstance(self.feature_map, T2RFeatureMap):
+            self.q_proj = self.feature_map.fold(self.q_proj, self.query_scale)
+            self.k_proj = self.feature_map.fold(self.k_proj, 1.0)
+            self.feature_map = nn.ReLU()
+            self.query_scale = 1.0

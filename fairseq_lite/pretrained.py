@@ -1,0 +1,52 @@
+"""Starting a model from a checkpoint of the same model with softmax attention."""
+
+from __future__ import annotations
+
+import logging
+from typing import Dict, Set
+
+import torch.nn as nn
+from torch import Tensor
+
+from fairseq_lite.checkpoints import load_model, shape_mismatches
+from fairseq_lite.errors import UserError
+from fairseq_lite.modules import LinearAttention
+
+logger = logging.getLogger(__name__)
+
+
+def new_weights(model: nn.Module) -> Set[str]:
+    """Names in the model's state dict of all that its linear attention adds to softmax attention."""
+    return {
+        f"{name}.{key}"
+        for name, module in model.named_modules()
+        if isinstance(module, LinearAttention)
+        for key in module.new_state()
+    }
+
+
+def start_from(model: nn.Module, path: str) -> None:
+    """Copy the weights of a checkpoint into the model, all but those that linear attention adds.
+
+    Logs what was copied and what is new. Raises UserError that lists every other difference: a weight that is
+    missing, left over or of another shape.
+    """
+    found, wanted = load_model(path).state_dict(), model.state_dict()
+    new = {name for name in new_weights(model) if name not in found}
+    wrong = shape_mismatches(found, {name: tensor for name, tensor in wanted.items() if name not in new})
+    if wrong:
+        if _other_vocabulary(found, wanted):
+            wrong.insert(0, "the dictionary is not the one that it was trained with")
+        raise UserError(f"--pretrained {path}: does not fit the model: {'; '.join(wrong)}")
+    model.load_state_dict({**found, **{name: wanted[name] for name in new}}, strict=True)
+    logger.info(f"{path}: copied {len(found)} tensors, {_numbers(found):,} numbers; left over: none")
+    logger.info(f"new: {len(new)} tensors, {_numbers({name: wanted[name] for name in new}):,} numbers: {sorted(new)}")
+
+
+def _other_vocabulary(found: Dict[str, Tensor], wanted: Dict[str, Tensor]) -> bool:
+    tables = [name for name in found if ".embed_tokens." in name and name in wanted]
+    return any(found[name].size(0) != wanted[name].size(0) for name in tables)
+
+
+def _numbers(state: Dict[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in state.values())

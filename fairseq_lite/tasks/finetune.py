@@ -1,0 +1,111 @@
+"""fairseq's tasks, started from a checkpoint whose softmax attention has been swapped for linear attention."""
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import torch.nn as nn
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.modules import LinearAttention
+from fairseq_lite.pretrained import new_weights, start_from
+
+TRAINABLE = ChoiceEnum(["all", "attention", "feature-maps"])
+
+
+@dataclass
+class FinetuneOptions(FairseqDataclass):
+    """What finetuning adds to a task."""
+
+    pretrained: Optional[str] = field(
+        default=None,
+        metadata={"help": "checkpoint of the same model with softmax attention, from whose weights training starts"},
+    )
+    train_only: TRAINABLE = field(
+        default="all", metadata={"help": "train all weights, those of linear attention, or its feature maps alone"}
+    )
+    unfreeze_at: Optional[int] = field(
+        default=None, metadata={"help": "with --train-only: train all weights from this update on (default: never)"}
+    )
+
+
+def trainable_parameters(model: nn.Module, which: str) -> List[nn.Parameter]:
+    """The parameters that --train-only names; raises UserError if the model has none of them."""
+    if which == "all":
+        return list(model.parameters())
+    if which == "attention":
+        modules = [module for module in model.modules() if isinstance(module, LinearAttention)]
+        chosen = [parameter for module in modules for parameter in module.parameters()]
+    else:
+        new = new_weights(model)
+        chosen = [parameter for name, parameter in model.named_parameters() if name in new]
+    if not chosen:
+        raise UserError(f"--train-only {which}: the model has no such weights; choose another or an --arch that has")
+    return chosen
+
+
+class FinetuneMixin:
+    """Starts from --pretrained and trains what --train-only says.
+
+    The weights left out keep their gradients from the optimizer rather than from autograd: so they are in its state
+    from the first update on, and resuming, --update-freq and every --ddp-backend work as ever.
+    """
+
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        if not from_checkpoint:
+            self._check_freezing(model)
+            if self.cfg.pretrained:
+                start_from(model, self.cfg.pretrained)
+        return model
+
+    def _check_freezing(self, model: nn.Module) -> None:
+        trainable_parameters(model, str(self.cfg.train_only))
+        if self.cfg.unfreeze_at is None:
+            return
+        if str(self.cfg.train_only) == "all":
+            raise UserError(f"--unfreeze-at {self.cfg.unfreeze_at}: nothing is frozen; give --train-only too")
+        if self.cfg.unfreeze_at < 0:
+            raise UserError(f"--unfreeze-at {self.cfg.unfreeze_at}: must be at least 0")
+
+    def _drop_frozen_gradients(self, model: nn.Module, update_num: int) -> None:
+        which, end = str(self.cfg.train_only), self.cfg.unfreeze_at
+        if which == "all" or end is not None and update_num >= end:
+            return
+        trainable = set(trainable_parameters(model, which))
+        for parameter in model.parameters():
+            if parameter not in trainable:
+                parameter.grad = None
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        self._drop_frozen_gradients(model, update_num)
+        return result
+
+    def optimizer_step(self, optimizer, model, update_num):
+        # Again, because legacy_ddp fills gradients that are not there with zeros, which weight decay would act on.
+        self._drop_frozen_gradients(model, update_num)
+        super().optimizer_step(optimizer, model, update_num)
+
+
+@dataclass
+class FinetuneTranslationConfig(FinetuneOptions, TranslationConfig):
+    pass
+
+
+@dataclass
+class FinetuneLanguageModelingConfig(FinetuneOptions, LanguageModelingConfig):
+    pass
+
+
+@register_task("finetune_translation", dataclass=FinetuneTranslationConfig)
+class FinetuneTranslationTask(FinetuneMixin, TranslationTask):
+    """Translation, started from a checkpoint."""
+
+
+@register_task("finetune_language_modeling", dataclass=FinetuneLanguageModelingConfig)
+class FinetuneLanguageModelingTask(FinetuneMixin, LanguageModelingTask):
+    """Language modelling, started from a checkpoint."""

@@ -9,6 +9,7 @@ from typing import Optional, Sequence
 
 from fairseq import models, options, utils
 from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import BaseFairseqModel
 
 from fairseq_lite.errors import UserError
@@ -45,7 +46,8 @@ def build_architecture(
     args = _parse(name, model_options)
     size = _vocabulary_size(args, vocab_size)
     try:
-        return models.build_model(args, task_of_sizes(size, size))
+        # What the options of a language model take over from one another, fairseq resolves here.
+        return models.build_model(convert_namespace_to_omegaconf(args).model, task_of_sizes(size, size))
     except AssertionError as error:
         raise UserError(f"--arch {name} {' '.join(model_options)}: {error}") from None
 

@@ -158,6 +158,7 @@ def _like_stock(args, stock: str, delta: Options, defaults: Options) -> None:
     ARCH_CONFIG_REGISTRY[stock](given)
     fill(args, vars(given))
     fill(args, defaults)
+    fill(args, {f"decoder_{name}": args.decoder_embed_dim for name in ("input_dim", "output_dim")})
 
 
 def _flat_transformer(args, delta: Options) -> None:

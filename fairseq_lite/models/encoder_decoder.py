@@ -11,6 +11,7 @@ from fairseq.models.transformer.transformer_encoder import TransformerEncoderBas
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.linear_attention_layers import all_causal_attention_is_linear
 from fairseq_lite.models.options import EncoderDecoderOptions, as_namespace
 
 
@@ -32,6 +33,10 @@ def wrap_layer(layer: nn.Module, cfg) -> nn.Module:
     if cfg.checkpoint_activations:
         layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
+
+
+def no_future_mask(x: torch.Tensor) -> Optional[torch.Tensor]:
+    return None
 
 
 class Encoder(TransformerEncoderBase):
@@ -70,6 +75,9 @@ class Decoder(TransformerDecoderBase):
         self._layers = self.make_layers(cfg, no_encoder_attn)
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn, output_projection)
         del self._layers
+        if all_causal_attention_is_linear(cfg):
+            # fairseq's mask of T x T would be all that grows quadratically with the length.
+            self.buffered_future_mask = no_future_mask
 
     @torch.jit.unused
     def make_layers(self, cfg, no_encoder_attn: bool) -> Iterator[nn.Module]:

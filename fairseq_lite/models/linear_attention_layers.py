@@ -56,6 +56,11 @@ def decoder_layer_configs(cfg) -> list:
     return [softmax if str(number) in kept else cfg for number in kept_layers(cfg.decoder)]
 
 
+def all_causal_attention_is_linear(cfg) -> bool:
+    swapped = all(layer_cfg.feature_map is not None for layer_cfg in decoder_layer_configs(cfg))
+    return swapped and "causal" in _listed(cfg.linear_attention)
+
+
 def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
     """Linear attention in the place of `attention` if the options ask for it at this position."""
     if cfg.feature_map is None or position not in _listed(cfg.linear_attention):

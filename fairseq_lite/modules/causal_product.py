@@ -60,10 +60,12 @@ def recurrent_step(
     return q @ S, (q @ z.unsqueeze(-1)).squeeze(-1), S, z
 
 
-def chunked(q: Tensor, k: Tensor, v: Tensor, S: Tensor, z: Tensor, log_decay: Optional[Tensor] = None) -> Product:
+def chunked(
+    q: Tensor, k: Tensor, v: Tensor, S: Tensor, z: Tensor, log_decay: Optional[Tensor] = None, chunk: int = CHUNK
+) -> Product:
     """Chunks of positions: a triangle of products within each, the state between them; linear in T."""
     T = q.size(2)
-    size = min(CHUNK, T)
+    size = min(chunk, T)
     q, k, v = _split(q, size), _split(k, size), _split(v, size)
     scores = q @ k.transpose(-1, -2)
     if log_decay is None:

@@ -13,13 +13,19 @@ logger = logging.getLogger(__name__)
 
 State = Dict[str, Dict[str, Optional[Tensor]]]
 
-# The least that a sum of features may be before it divides, as in the T2R authors' code.
+# The least size of what divides, as in the T2R authors' code.
 LEAST_DENOMINATOR = 1e-2
 
 
 def in_float32(x: Tensor) -> Tensor:
     """At least float32: sums over a long text leave the range or the precision of half types."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def away_from_zero(denominator: Tensor, least: float = LEAST_DENOMINATOR) -> Tensor:
+    """Clamp the size and keep the sign, for the products of random features can be negative."""
+    size = denominator.abs().clamp(min=least)
+    return torch.where(denominator < 0, -size, size)
 
 
 class LinearAttention(nn.Module, FairseqIncrementalState):
@@ -75,7 +81,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         else:
             S, z = self._sums(key, value, key_padding_mask, incremental_state)
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
-        denominator = denominator.clamp(min=LEAST_DENOMINATOR).unsqueeze(-1)
+        denominator = away_from_zero(denominator).unsqueeze(-1)
         attended = (numerator / denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
         weights: Optional[Tensor] = None
         if self.gives_weights and need_weights and not self.causal:
@@ -115,15 +121,10 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
                 logits = logits.masked_fill(padding_mask.to(torch.bool).unsqueeze(1), float("inf"))
             log_decay = nn.functional.logsigmoid(logits)
             k = k * torch.sigmoid(-logits).unsqueeze(-1)
-        S, z = no_state(k, v)
-        saved = self._get_input_buffer(incremental_state)
-        if "S" in saved:
-            past_S, past_z = saved["S"], saved["z"]
-            assert past_S is not None and past_z is not None
-            S, z = past_S, past_z
+        past = self._recall(incremental_state)
+        S, z = no_state(k, v) if past is None else past
         numerator, denominator, S, z = causal_product(q, k, v, S, z, log_decay)
-        if incremental_state is not None:
-            self._set_input_buffer(incremental_state, {"S": S, "z": z})
+        self._remember(incremental_state, S, z)
         return numerator, denominator
 
     def _sums(
@@ -134,17 +135,28 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         incremental_state: Optional[State],
     ) -> Tuple[Tensor, Tensor]:
         """S and z over all keys; those of a source are summed once and remembered."""
-        saved = self._get_input_buffer(incremental_state)
-        if "S" in saved:
-            past_S, past_z = saved["S"], saved["z"]
-            assert past_S is not None and past_z is not None
-            return past_S, past_z
+        past = self._recall(incremental_state)
+        if past is not None:
+            return past
         assert key is not None and value is not None
         k = self._keys(key, padding_mask)
         S, z = k.transpose(-1, -2) @ self._values(value), k.sum(dim=2)
-        if incremental_state is not None:
-            self._set_input_buffer(incremental_state, {"S": S, "z": z})
+        self._remember(incremental_state, S, z)
         return S, z
+
+    def _recall(self, incremental_state: Optional[State]) -> Optional[Tuple[Tensor, Tensor]]:
+        """S: [B, H, k, d] and z: [B, H, k] of the steps before, None before the first."""
+        saved = self._get_input_buffer(incremental_state)
+        if len(saved) == 0:
+            return None
+        S, z = saved["S"], saved["z"]
+        assert S is not None and z is not None
+        return S, z
+
+    def _remember(self, incremental_state: Optional[State], S: Tensor, z: Tensor) -> None:
+        if incremental_state is not None:
+            buffer: Dict[str, Optional[Tensor]] = {"S": S, "z": z}
+            self._set_input_buffer(incremental_state, buffer)
 
     def _get_input_buffer(self, incremental_state: Optional[State]) -> Dict[str, Optional[Tensor]]:
         saved = self.get_incremental_state(incremental_state, "attn_state")
@@ -158,13 +170,10 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
 
     def reorder_incremental_state(self, incremental_state: State, new_order: Tensor) -> None:
         """Let S and z follow the beams; new_order: [B']."""
-        saved = self._get_input_buffer(incremental_state)
-        reordered: Dict[str, Optional[Tensor]] = {}
-        for name, tensor in saved.items():
-            if tensor is not None:
-                reordered[name] = tensor.index_select(0, new_order)
-        if len(reordered) > 0:
-            self._set_input_buffer(incremental_state, reordered)
+        past = self._recall(incremental_state)
+        if past is not None:
+            S, z = past
+            self._remember(incremental_state, S.index_select(0, new_order), z.index_select(0, new_order))
 
     @torch.jit.unused
     def new_state(self) -> Dict[str, Tensor]:

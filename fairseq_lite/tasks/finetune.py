@@ -54,25 +54,30 @@ class FinetuneMixin:
     from the first update on, and resuming, --update-freq and every --ddp-backend work as ever.
     """
 
+    @property
+    def options(self) -> FinetuneOptions:
+        """The task's options, which fairseq's language modelling keeps under another name."""
+        return self.cfg or self.args
+
     def build_model(self, cfg, from_checkpoint=False):
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:
             self._check_freezing(model)
-            if self.cfg.pretrained:
-                start_from(model, self.cfg.pretrained)
+            if self.options.pretrained:
+                start_from(model, self.options.pretrained)
         return model
 
     def _check_freezing(self, model: nn.Module) -> None:
-        trainable_parameters(model, str(self.cfg.train_only))
-        if self.cfg.unfreeze_at is None:
+        trainable_parameters(model, str(self.options.train_only))
+        if self.options.unfreeze_at is None:
             return
-        if str(self.cfg.train_only) == "all":
-            raise UserError(f"--unfreeze-at {self.cfg.unfreeze_at}: nothing is frozen; give --train-only too")
-        if self.cfg.unfreeze_at < 0:
-            raise UserError(f"--unfreeze-at {self.cfg.unfreeze_at}: must be at least 0")
+        if str(self.options.train_only) == "all":
+            raise UserError(f"--unfreeze-at {self.options.unfreeze_at}: nothing is frozen; give --train-only too")
+        if self.options.unfreeze_at < 0:
+            raise UserError(f"--unfreeze-at {self.options.unfreeze_at}: must be at least 0")
 
     def _drop_frozen_gradients(self, model: nn.Module, update_num: int) -> None:
-        which, end = str(self.cfg.train_only), self.cfg.unfreeze_at
+        which, end = str(self.options.train_only), self.options.unfreeze_at
         if which == "all" or end is not None and update_num >= end:
             return
         trainable = set(trainable_parameters(model, which))

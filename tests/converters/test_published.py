@@ -8,12 +8,16 @@ import torch
 
 from fairseq_lite.checkpoints import load_model, write_checkpoint
 from fairseq_lite.cli import main
-from fairseq_lite.converters import convert_lite_transformer
+from fairseq_lite.converters import convert_lite_transformer, convert_t2r
 from fairseq_lite.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-TRANSLATORS = ["lite_transformer_iwslt_light", "lite_transformer_wmt_dynamic"]
-LANGUAGE_MODEL = "lite_transformer_lm_wiki103"
+TRANSLATORS = {
+    "lite_transformer_iwslt_light": convert_lite_transformer,
+    "lite_transformer_wmt_dynamic": convert_lite_transformer,
+    "t2r_mt": convert_t2r,
+}
+LANGUAGE_MODELS = {"lite_transformer_lm_wiki103": convert_lite_transformer, "t2r_lm": convert_t2r}
 CLOSE = dict(rtol=0, atol=1e-4)
 
 
@@ -25,10 +29,14 @@ def golden(name):
 def converted(tmp_path):
     """A golden checkpoint after conversion, written and read again."""
 
-    def convert(name):
+    def convert(name, fast):
         path = str(tmp_path / f"{name}.pt")
-        write_checkpoint(convert_lite_transformer(str(GOLDEN / f"{name}.pt")), path)
-        return load_model(path)
+        converter = {**TRANSLATORS, **LANGUAGE_MODELS}[name]
+        write_checkpoint(converter(str(GOLDEN / f"{name}.pt")), path)
+        model = load_model(path)
+        if fast:
+            model.make_generation_fast_(need_attn=False)
+        return model
 
     return convert
 
@@ -44,10 +52,14 @@ def step_by_step(decoder, tokens, encoder_out=None, **options):
     )
 
 
+as_trained_and_prepared_for_generation = pytest.mark.parametrize("fast", [False, True])
+
+
+@as_trained_and_prepared_for_generation
 @pytest.mark.parametrize("name", TRANSLATORS)
 @torch.no_grad()
-def test_translation_matches_the_golden_output(name, converted):
-    model, io = converted(name), golden(name)
+def test_translation_matches_the_golden_output(name, fast, converted):
+    model, io = converted(name, fast), golden(name)
     encoder_out = model.encoder(io["src_tokens"], io["src_lengths"])
     tokens = io["prev_output_tokens"]
     torch.testing.assert_close(encoder_out["encoder_out"][0], io["encoder_out"], **CLOSE)
@@ -55,9 +67,11 @@ def test_translation_matches_the_golden_output(name, converted):
     torch.testing.assert_close(step_by_step(model.decoder, tokens, encoder_out), io["logits"], **CLOSE)
 
 
+@as_trained_and_prepared_for_generation
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
 @torch.no_grad()
-def test_language_model_matches_the_golden_output(converted):
-    model, io = converted(LANGUAGE_MODEL), golden(LANGUAGE_MODEL)
+def test_language_model_matches_the_golden_output(name, fast, converted):
+    model, io = converted(name, fast), golden(name)
     tokens = io["prev_output_tokens"]
     features, _ = model.decoder(tokens, features_only=True)
     torch.testing.assert_close(features, io["features"], **CLOSE)
@@ -68,9 +82,9 @@ def test_language_model_matches_the_golden_output(converted):
     torch.testing.assert_close(log_probabilities, io["lprobs"], **CLOSE)
 
 
-def published(tmp_path, change):
+def published(tmp_path, change, name="lite_transformer_iwslt_light"):
     """A golden checkpoint of the authors' format with something changed; returns its path."""
-    checkpoint = torch.load(GOLDEN / f"{TRANSLATORS[0]}.pt")
+    checkpoint = torch.load(GOLDEN / f"{name}.pt")
     change(checkpoint)
     path = str(tmp_path / "published.pt")
     torch.save(checkpoint, path)
@@ -123,7 +137,7 @@ def test_training_meters_of_old_fairseq_are_read_over(tmp_path, monkeypatch):
     [
         (b"", "0 bytes that are not a readable checkpoint"),
         (b"not a checkpoint", "16 bytes that are not a readable checkpoint"),
-        ((GOLDEN / f"{TRANSLATORS[0]}.pt").read_bytes()[:9000], "9000 bytes that are not a readable"),
+        ((GOLDEN / "t2r_mt.pt").read_bytes()[:9000], "9000 bytes that are not a readable"),
     ],
 )
 def test_files_that_are_no_checkpoint(content, message, tmp_path, capsys):
@@ -135,10 +149,25 @@ def test_files_that_are_no_checkpoint(content, message, tmp_path, capsys):
     assert not output.exists()
 
 
-def test_a_checkpoint_of_another_architecture(tmp_path, capsys):
+def test_options_and_temperatures_of_t2r_without_a_counterpart(tmp_path):
+    def gate(checkpoint):
+        checkpoint["args"].use_input_gate = True
+        checkpoint["args"].random_feature = "gaussian"
+
+    def heat(checkpoint):
+        checkpoint["model"]["decoder.layers.1.self_attn.tau"] *= 2
+
+    with pytest.raises(UserError, match="random_feature 'gaussian' instead of 'mlp'; use_input_gate True"):
+        convert_t2r(published(tmp_path, gate, "t2r_mt"))
+    with pytest.raises(UserError, match="decoder.layers.1.self_attn.tau is 2 instead of 1"):
+        convert_t2r(published(tmp_path, heat, "t2r_mt"))
+
+
+@pytest.mark.parametrize("format", ["lite-transformer", "t2r"])
+def test_a_checkpoint_of_another_architecture(format, tmp_path, capsys):
     other = tmp_path / "other.pt"
     torch.save({"args": argparse.Namespace(arch="transformer"), "model": {}}, other)
-    assert main(["convert", "lite-transformer", str(other), str(tmp_path / "out.pt")]) == 2
+    assert main(["convert", format, str(other), str(tmp_path / "out.pt")]) == 2
     assert "architecture 'transformer'" in capsys.readouterr().err
 
 

@@ -13,16 +13,12 @@ logger = logging.getLogger(__name__)
 
 State = Dict[str, Dict[str, Optional[Tensor]]]
 
-# The least size of what divides, as in the T2R authors' code.
-LEAST_DENOMINATOR = 1e-2
-
-
 def in_float32(x: Tensor) -> Tensor:
     """At least float32: sums over a long text leave the range or the precision of half types."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def away_from_zero(denominator: Tensor, least: float = LEAST_DENOMINATOR) -> Tensor:
+def away_from_zero(denominator: Tensor, least: float) -> Tensor:
     """Clamp the size and keep the sign, for the products of random features can be negative."""
     size = denominator.abs().clamp(min=least)
     return torch.where(denominator < 0, -size, size)
@@ -52,6 +48,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         self.dropout_module = attention.dropout_module
         self.feature_map = feature_map
         self.query_scale: float = feature_map.query_scale
+        self.least_denominator: float = feature_map.least_denominator
         self.gate = nn.Linear(self.embed_dim, self.num_heads) if gate else None
         self.gives_weights = False
         self.init_incremental_state()
@@ -81,7 +78,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         else:
             S, z = self._sums(key, value, key_padding_mask, incremental_state)
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
-        denominator = away_from_zero(denominator).unsqueeze(-1)
+        denominator = away_from_zero(denominator, self.least_denominator).unsqueeze(-1)
         attended = (numerator / denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
         weights: Optional[Tensor] = None
         if self.gives_weights and need_weights and not self.causal:

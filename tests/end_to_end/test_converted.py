@@ -35,14 +35,20 @@ def data(run, tmp_path_factory):
 def converted(run, tmp_path):
     def converted(name):
         path = tmp_path / f"{name}.pt"
-        run("fairseq-lite", "convert", "lite-transformer", GOLDEN / f"{name}.pt", path)
+        method = "t2r" if name.startswith("t2r") else "lite-transformer"
+        run("fairseq-lite", "convert", method, GOLDEN / f"{name}.pt", path)
         return path
 
     return converted
 
 
 @pytest.mark.parametrize(
-    "name, entries", [("lite_transformer_iwslt_light", (124, 164)), ("lite_transformer_wmt_dynamic", (124, 124))]
+    "name, entries",
+    [
+        ("lite_transformer_iwslt_light", (124, 164)),
+        ("lite_transformer_wmt_dynamic", (124, 124)),
+        ("t2r_mt", (124, 124)),
+    ],
 )
 def test_translation_generates(run, data, converted, plugin, name, entries):
     path = converted(name)
@@ -50,8 +56,9 @@ def test_translation_generates(run, data, converted, plugin, name, entries):
     assert sum(line.startswith("D-") for line in process.stdout.splitlines()) == SENTENCES
 
 
-def test_language_model_is_evaluated(run, data, converted, plugin):
-    path = converted("lite_transformer_lm_wiki103")
+@pytest.mark.parametrize("name", ["lite_transformer_lm_wiki103", "t2r_lm"])
+def test_language_model_is_evaluated(run, data, converted, plugin, name):
+    path = converted(name)
     process = run("fairseq-eval-lm", data(124), "--user-dir", plugin, "--path", path, "--cpu", "--gen-subset", "test")
     assert "Perplexity" in process.stdout + process.stderr
 

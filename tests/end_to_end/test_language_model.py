@@ -1,12 +1,8 @@
 """A language model's life under fairseq's commands."""
 
-import re
 
 import pytest
-
-
-def perplexity(output):
-    return float(re.search(r"Perplexity: (\S+)", output.stdout + output.stderr)[1])
+from checks import perplexity
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,7 @@
 """A user's mistake ends a command on one line that names the option or the file, before anything is written."""
 
 import pytest
-
-
-def assert_one_line(process, *parts):
-    """The process failed, and what it says of that is one line with all parts in it."""
-    assert process.returncode != 0
-    assert "Traceback" not in process.stderr
-    complaints = [line for line in process.stderr.splitlines() if "error: " in line]
-    assert len(complaints) == 1, process.stderr
-    for part in parts:
-        assert part in complaints[0]
+from checks import assert_one_line
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,7 @@ import shutil
 
 import pytest
 import torch
-
-
-def bleu(output):
-    return float(re.search(r"BLEU4? = (\d+\.\d+)", output)[1])
+from checks import assert_same_weights, bleu, learnt
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +52,6 @@ def test_validate_reports_a_low_loss(run, corpus, model):
         "--max-tokens", 2000, "--path", model / "checkpoint_last.pt",
     )  # fmt: skip
     assert float(re.search(r"\| loss (\S+)", output.stdout + output.stderr)[1]) < 2
-
-
-def learnt(names):
-    """Without what fairseq 0.12.2 saves uninitialised."""
-    return [name for name in names if not name.endswith("._float_tensor")]
-
-
-def assert_same_weights(first, second):
-    assert first.keys() == second.keys()
-    for name in learnt(first):
-        torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, msg=name)
 
 
 def test_resumed_training_equals_an_uninterrupted_one(train, load, tmp_path):

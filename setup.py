@@ -25,7 +25,7 @@ FAIRSEQ = {
 setup(
     name="fairseq-lite",
     version="0.1.0",
-    description="Lite Transformer models as a fairseq plugin",
+    description="Small and fast sequence models as a fairseq plugin",
     author="fairseq_lite authors",
     license="MIT",
     classifiers=[

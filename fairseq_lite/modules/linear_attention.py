@@ -6,7 +6,7 @@ import torch.nn as nn
 from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from torch import Tensor
 
-from fairseq_lite.modules.causal_product import causal_product, no_state
+from fairseq_lite.modules.causal_product import causal_product
 from fairseq_lite.modules.feature_maps import FeatureMap, T2RFeatureMap
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         if self.causal:
             numerator, denominator = self._attend_to_the_past(q, query, key_padding_mask, incremental_state)
         else:
-            S, z = self._sums(key, value, key_padding_mask, incremental_state)
+            S, z = self._sums_over(key, value, key_padding_mask, incremental_state)
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
         denominator = away_from_zero(denominator, self.least_denominator).unsqueeze(-1)
         attended = (numerator / denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
@@ -118,13 +118,11 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
                 logits = logits.masked_fill(padding_mask.to(torch.bool).unsqueeze(1), float("inf"))
             log_decay = nn.functional.logsigmoid(logits)
             k = k * torch.sigmoid(-logits).unsqueeze(-1)
-        past = self._recall(incremental_state)
-        S, z = no_state(k, v) if past is None else past
-        numerator, denominator, S, z = causal_product(q, k, v, S, z, log_decay)
-        self._remember(incremental_state, S, z)
+        numerator, denominator, sums = causal_product(q, k, v, self._recall(incremental_state), log_decay)
+        self._remember(incremental_state, sums)
         return numerator, denominator
 
-    def _sums(
+    def _sums_over(
         self,
         key: Optional[Tensor],
         value: Optional[Tensor],
@@ -137,9 +135,9 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
             return past
         assert key is not None and value is not None
         k = self._keys(key, padding_mask)
-        S, z = k.transpose(-1, -2) @ self._values(value), k.sum(dim=2)
-        self._remember(incremental_state, S, z)
-        return S, z
+        sums = k.transpose(-1, -2) @ self._values(value), k.sum(dim=2)
+        self._remember(incremental_state, sums)
+        return sums
 
     def _recall(self, incremental_state: Optional[State]) -> Optional[Tuple[Tensor, Tensor]]:
         """S: [B, H, k, d] and z: [B, H, k] of the steps before, None before the first."""
@@ -150,9 +148,9 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         assert S is not None and z is not None
         return S, z
 
-    def _remember(self, incremental_state: Optional[State], S: Tensor, z: Tensor) -> None:
+    def _remember(self, incremental_state: Optional[State], sums: Tuple[Tensor, Tensor]) -> None:
         if incremental_state is not None:
-            buffer: Dict[str, Optional[Tensor]] = {"S": S, "z": z}
+            buffer: Dict[str, Optional[Tensor]] = {"S": sums[0], "z": sums[1]}
             self._set_input_buffer(incremental_state, buffer)
 
     def _get_input_buffer(self, incremental_state: Optional[State]) -> Dict[str, Optional[Tensor]]:
@@ -170,7 +168,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         past = self._recall(incremental_state)
         if past is not None:
             S, z = past
-            self._remember(incremental_state, S.index_select(0, new_order), z.index_select(0, new_order))
+            self._remember(incremental_state, (S.index_select(0, new_order), z.index_select(0, new_order)))
 
     @torch.jit.unused
     def new_state(self) -> Dict[str, Tensor]:

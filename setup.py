@@ -41,6 +41,7 @@ setup(
         **FAIRSEQ,
         "test": ["pytest", "pytest-xdist"],
         "examples": ["sentencepiece"],
+        "plots": ["matplotlib"],
     },
     entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},
 )

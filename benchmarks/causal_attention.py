@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from fairseq_lite.modules.causal_product import causal_product
-from fairseq_lite.modules.linear_attention import away_from_zero
+from fairseq_lite.modules.linear_attention import divide
 
 HEADS, HEAD_DIM, FEATURES, REPETITIONS = 8, 64, 32, 20
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -28,13 +28,13 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 def chunked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Ours: features q and k, [1, H, T, k], and values v, [1, H, T, d], to [1, H, T, d]."""
     numerator, denominator, _ = causal_product(q, k, v)
-    return numerator / away_from_zero(denominator).unsqueeze(-1)
+    return divide(numerator, denominator)
 
 
 def masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same by all T x T products."""
     scores = (q @ k.transpose(-1, -2)).tril()
-    return scores @ v / away_from_zero(scores.sum(-1, keepdim=True))
+    return divide(scores @ v, scores.sum(-1))
 
 
 def softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

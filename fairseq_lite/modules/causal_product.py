@@ -54,14 +54,15 @@ def recurrent_step(
     q: Tensor, k: Tensor, v: Tensor, state: Optional[State] = None, log_decay: Optional[Tensor] = None
 ) -> Product:
     """One position, T = 1."""
-    S_after, z_after = k.transpose(-1, -2) * v, k.squeeze(2)
-    if state is not None:
+    if state is None:
+        S, z = k.transpose(-1, -2) * v, k.squeeze(2)
+    else:
         S, z = state
         if log_decay is not None:
             decay = log_decay.exp()
             S, z = S * decay.unsqueeze(-1), z * decay
-        S_after, z_after = S + S_after, z + z_after
-    return q @ S_after, (q @ z_after.unsqueeze(-1)).squeeze(-1), (S_after, z_after)
+        S, z = torch.addcmul(S, k.transpose(-1, -2), v), z + k.squeeze(2)
+    return q @ S, (q @ z.unsqueeze(-1)).squeeze(-1), (S, z)
 
 
 def chunked(

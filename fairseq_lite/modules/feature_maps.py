@@ -11,9 +11,8 @@ from fairseq_lite.errors import UserError
 class FeatureMap(nn.Module):
     """A map of every head's queries and keys, x: [B, H, T, d], to k features, [B, H, T, k].
 
-    `query_scale` is what queries are multiplied with before, `least_denominator` the least size of a sum of products
-    that divides. A subclass may ignore `feature_dim`, the features asked for, and says in its own `feature_dim` how
-    many it makes. Raises UserError if `feature_dim` < 1.
+    `query_scale` is what queries are multiplied with before. A subclass may ignore `feature_dim`, the features
+    asked for, and says in its own `feature_dim` how many it makes. Raises UserError if `feature_dim` < 1.
     """
 
     def __init__(self, num_heads: int, head_dim: int, feature_dim: int):
@@ -24,8 +23,6 @@ class FeatureMap(nn.Module):
         self.head_dim = head_dim
         self.feature_dim = feature_dim
         self.query_scale = 1.0
-        # as in the T2R authors' code
-        self.least_denominator = 1e-2
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, head_dim={self.head_dim}, feature_dim={self.feature_dim}"
@@ -82,8 +79,6 @@ class RFAFeatureMap(FeatureMap):
         super().__init__(num_heads, head_dim, feature_dim)
         if feature_dim % 2:
             raise UserError(f"feature dimension {feature_dim}: rfa makes pairs of features; give an even number")
-        # A product of few random features can be zero or less; what is below its noise must not divide.
-        self.least_denominator = 1e-1
         self.sigma = nn.Parameter(torch.ones(num_heads, 1, head_dim))
         self.register_buffer("directions", torch.randn(num_heads, feature_dim // 2, head_dim))
 

@@ -11,6 +11,9 @@ from fairseq_lite.modules.feature_maps import FeatureMap, T2RFeatureMap
 
 logger = logging.getLogger(__name__)
 
+# As in the T2R authors' code.
+LEAST_DENOMINATOR = 1e-2
+
 State = Dict[str, Dict[str, Optional[Tensor]]]
 
 def in_float32(x: Tensor) -> Tensor:
@@ -18,10 +21,12 @@ def in_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def away_from_zero(denominator: Tensor, least: float) -> Tensor:
-    """Clamp the size and keep the sign, for the products of random features can be negative."""
-    size = denominator.abs().clamp(min=least)
-    return torch.where(denominator < 0, -size, size)
+def divide(numerator: Tensor, denominator: Tensor, least: float = LEAST_DENOMINATOR) -> Tensor:
+    """numerator: [..., d] by denominator: [...], which counts as `least` if it is less.
+
+    Products of random features can be zero or negative; a quotient that kept their sign would make training diverge.
+    """
+    return numerator / denominator.clamp(min=least).unsqueeze(-1)
 
 
 class LinearAttention(nn.Module, FairseqIncrementalState):
@@ -48,7 +53,6 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         self.dropout_module = attention.dropout_module
         self.feature_map = feature_map
         self.query_scale: float = feature_map.query_scale
-        self.least_denominator: float = feature_map.least_denominator
         self.gate = nn.Linear(self.embed_dim, self.num_heads) if gate else None
         self.gives_weights = False
         self.init_incremental_state()
@@ -78,12 +82,12 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         else:
             S, z = self._sums_over(key, value, key_padding_mask, incremental_state)
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
-        denominator = away_from_zero(denominator, self.least_denominator).unsqueeze(-1)
-        attended = (numerator / denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
+        attended = divide(numerator, denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
         weights: Optional[Tensor] = None
         if self.gives_weights and need_weights and not self.causal:
             assert key is not None
-            weights = (q @ self._keys(key, key_padding_mask).transpose(-1, -2) / denominator).transpose(0, 1)
+            products = q @ self._keys(key, key_padding_mask).transpose(-1, -2)
+            weights = divide(products, denominator).transpose(0, 1)
             if not need_head_weights:
                 weights = weights.mean(dim=0)
         return self.out_proj(attended), weights

@@ -2,24 +2,30 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 
-OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --ddp-backend legacy_ddp".split()
+OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --share-all-embeddings".split()
+FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only attention --weight-decay 0.1"
 
 
-def test_two_processes_train_the_model_of_one(train, load, tmp_path):
+@pytest.mark.parametrize(
+    "options", ["--ddp-backend legacy_ddp", f"--ddp-backend legacy_ddp {FROZEN}", f"--ddp-backend pytorch_ddp {FROZEN}"]
+)
+def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
+    options = [*OPTIONS, *options.split()]
     world = [
         "--distributed-world-size", 2, "--distributed-backend", "gloo", "--distributed-no-spawn",
         "--distributed-init-method", f"file://{tmp_path / 'meeting'}",
     ]  # fmt: skip
     with ThreadPoolExecutor(max_workers=2) as pool:
         processes = [
-            pool.submit(train, tmp_path / "two", *OPTIONS, *world, "--distributed-rank", rank)
+            pool.submit(train, tmp_path / "two", *options, *world, "--distributed-rank", rank)
             for rank in (0, 1)
         ]
     for process in processes:
         process.result()
-    train(tmp_path / "one", *OPTIONS, "--update-freq", 2)
+    train(tmp_path / "one", *options, "--update-freq", 2)
 
     one, two = (load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two"))
     assert one.keys() == two.keys()

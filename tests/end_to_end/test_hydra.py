@@ -40,9 +40,16 @@ def test_language_model(hydra_train, text_corpus):
     assert state["cfg"]["model"]["decoder_kernel_sizes"] == "3,5"
 
 
-def test_encoder_decoder(hydra_train, corpus):
+@pytest.mark.parametrize(
+    "task, name, option, value",
+    [
+        ("translation", "lite_transformer_tiny", "encoder_conv_type", "dynamic"),
+        ("finetune_translation", "t2r_transformer_tiny", "feature_map", "elu"),
+    ],
+)
+def test_encoder_decoder(hydra_train, corpus, task, name, option, value):
     state = hydra_train(
-        "task._name=translation", f"task.data={corpus}", "+task.source_lang=de", "+task.target_lang=en",
-        "model._name=lite_transformer_tiny", "+model.encoder_conv_type=dynamic",
+        f"task._name={task}", f"task.data={corpus}", "+task.source_lang=de", "+task.target_lang=en",
+        f"model._name={name}", f"+model.{option}={value}",
     )  # fmt: skip
-    assert state["cfg"]["model"]["encoder_conv_type"] == "dynamic"
+    assert state["cfg"]["model"][option] == value

@@ -5,6 +5,7 @@ import torch
 from fairseq.modules import MultiheadAttention
 
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
+from fairseq_lite.modules.linear_attention import LEAST_DENOMINATOR
 
 C, H, K = 16, 4, 6
 MAPS = [*FEATURE_MAPS, "rfa gated"]
@@ -38,10 +39,8 @@ def naive(module, query, key, value, seen):
     out = torch.zeros(q.size(0), H, q.size(2), C // H)
     for b, h, t in itertools.product(*map(range, q.shape[:3])):
         weights = [(q[b, h, t] @ k[b, h, s]) * seen[b, t, s] for s in range(k.size(2))]
-        total = sum(weights)
-        least = module.feature_map.least_denominator
-        attended = sum(weight * v[b, h, s] for s, weight in enumerate(weights))
-        out[b, h, t] = attended / (total if total.abs() > least else least if total >= 0 else -least)
+        total = sum(weights).clamp(min=LEAST_DENOMINATOR)
+        out[b, h, t] = sum(weight * v[b, h, s] for s, weight in enumerate(weights)) / total
     return module.out_proj(out.permute(2, 0, 1, 3).flatten(2))
 
 

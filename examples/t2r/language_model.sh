@@ -3,15 +3,16 @@
 # DATA is what examples/wikitext/prepare.sh made. MAPS, SEEDS and STARTS are read from the environment. A run that was
 # cut off repeats the model that it was at and no other.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../common/steps.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../common/steps.sh"
+source "$here/steps.sh"
 [ $# = 2 ] || fail "usage: language_model.sh DATA OUT"
-data=$1/binary out=$2
+data=$1/binary out=$2 arch=transformer_lm task=language_modeling
+training=(2040 200 4e-3) finetuning=(510 50 1e-3)
 require "$data/dict.txt"
 
-# train UPDATES WARMUP LEARNING_RATE [FAIRSEQ_TRAIN_OPTION...] FOLDER
 train() {
-  fairseq-train "$data" --user-dir fairseq_lite --task language_modeling --save-dir "${!#}" \
+  fairseq-train "$data" --user-dir fairseq_lite --save-dir "${!#}" \
     --decoder-layers 4 --decoder-attention-heads 4 --decoder-normalize-before \
     --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128 --decoder-ffn-embed-dim 512 \
     --adaptive-input --adaptive-input-cutoff 2000,10000 --adaptive-softmax-cutoff 2000,10000 \
@@ -22,26 +23,10 @@ train() {
     "${@:4:$#-4}"
 }
 
-softmax() {
-  train 2040 200 4e-3 --arch transformer_lm --seed 1 "$1"
-}
-
-# finetune FEATURE_MAP SEED FOLDER
-finetune() {
-  train 510 50 1e-3 --arch t2r_transformer_lm --feature-map "$1" --seed "$2" \
-    --task finetune_language_modeling --pretrained "$out/softmax/checkpoint_last.pt" "$3"
-}
-
-# from_scratch FEATURE_MAP SEED FOLDER
-from_scratch() {
-  train 2040 200 4e-3 --arch t2r_transformer_lm --feature-map "$1" --seed "$2" "$3"
-}
-
-# evaluate FOLDER: perplexity on the test set
 evaluate() {
   echo -n "$(basename "$1") "
   fairseq-eval-lm "$data" --user-dir fairseq_lite --path "$1/checkpoint_last.pt" --gen-subset test \
     --sample-break-mode none --tokens-per-sample 256 --max-tokens 4096 2>&1 | grep -o 'Perplexity: .*'
 }
 
-compare "$out"
+compare

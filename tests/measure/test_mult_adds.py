@@ -58,6 +58,22 @@ def test_transformer_by_formula(dim, inner, src_len, tgt_len):
     assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
 
 
+@pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
+def test_t2r_transformer_by_formula(src_len, tgt_len):
+    dim, inner, heads, past, source = 16, 24, 4, 6, 10
+    sizes = both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=heads)
+    features = f" --causal-feature-dim {past} --cross-feature-dim {source}"
+    encoder = attention(src_len, src_len, dim) + ffn(src_len, dim, inner)
+    projections = 4 * tgt_len * dim**2 + 2 * (tgt_len + src_len) * dim**2
+    # phi(q), phi(k) and the triangle in the one chunk; the state after it goes nowhere
+    causal = 2 * tgt_len * dim * past + tgt_len**2 * (heads * past + dim)
+    # phi(k) and S over the source; phi(q), S and z of each query
+    cross = 2 * src_len * dim * source + tgt_len * (2 * dim * source + heads * source)
+    decoder = projections + causal + cross + ffn(tgt_len, dim, inner)
+    model = build("t2r_transformer", sizes + features)
+    assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
+
+
 @pytest.mark.parametrize(
     "adaptive",
     ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"],

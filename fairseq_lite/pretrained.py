@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fairseq_lite.checkpoints import load_model, shape_mismatches
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.linear_attention_layers import drop_fast_path_copies
 from fairseq_lite.modules import LinearAttention
 
 logger = logging.getLogger(__name__)
@@ -28,10 +29,11 @@ def new_weights(model: nn.Module) -> Set[str]:
 def start_from(model: nn.Module, path: str) -> None:
     """Copy the weights of a checkpoint into the model, all but those that linear attention adds.
 
-    Logs what was copied and what is new. Raises UserError that lists every other difference: a weight that is
-    missing, left over or of another shape.
+    Logs what was copied, what is new and what was left over, which is nothing but copies that fairseq 0.12.2 keeps of
+    some weights. Raises UserError that lists every other difference: a weight missing, left over or of another shape.
     """
     found, wanted = load_model(path).state_dict(), model.state_dict()
+    copies = drop_fast_path_copies(found)
     new = {name for name in new_weights(model) if name not in found}
     wrong = shape_mismatches(found, {name: tensor for name, tensor in wanted.items() if name not in new})
     if wrong:
@@ -39,7 +41,7 @@ def start_from(model: nn.Module, path: str) -> None:
             wrong.insert(0, "the dictionary is not the one that it was trained with")
         raise UserError(f"--pretrained {path}: does not fit the model: {'; '.join(wrong)}")
     model.load_state_dict({**found, **{name: wanted[name] for name in new}}, strict=True)
-    logger.info(f"{path}: copied {len(found)} tensors, {_numbers(found):,} numbers; left over: none")
+    logger.info(f"{path}: copied {len(found)} tensors, {_numbers(found):,} numbers; left over: {copies or 'none'}")
     logger.info(f"new: {len(new)} tensors, {_numbers({name: wanted[name] for name in new}):,} numbers: {sorted(new)}")
 
 

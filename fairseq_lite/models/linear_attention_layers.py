@@ -1,10 +1,12 @@
 """fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
 
 import copy
-from typing import List, Optional
+import re
+from typing import Dict, List, Optional
 
 import torch.nn as nn
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
+from torch import Tensor
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
@@ -72,9 +74,15 @@ def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
 
 
 # The parameters that fairseq 0.12.2's encoder layer copies stock attention and FFN into, for its fast path.
-_FAST_PATH_COPIES = {
-    f"{linear}_{kind}" for linear in ("in_proj", "out_proj", "fc1", "fc2") for kind in ("weight", "bias")
-}
+_FAST_PATH_COPY = re.compile(r"(^|\.layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
+
+
+def drop_fast_path_copies(state_dict: Dict[str, Tensor]) -> List[str]:
+    """Remove the copies from a state dict in place; returns their names."""
+    copies = [name for name in state_dict if _FAST_PATH_COPY.search(name)]
+    for name in copies:
+        del state_dict[name]
+    return copies
 
 
 class LinearAttentionEncoderLayer(TransformerEncoderLayerBase):
@@ -84,12 +92,15 @@ class LinearAttentionEncoderLayer(TransformerEncoderLayerBase):
         super().__init__(cfg, return_fc=return_fc)
         # The fast path would bypass our attention.
         self.can_use_fastpath = False
-        for name in _FAST_PATH_COPIES & set(self._parameters):
-            delattr(self, name)
+        drop_fast_path_copies(self._parameters)
 
     def _load_from_state_dict(self, *args, **kwargs):
         # fairseq 0.12.2's own fills the copies.
         nn.Module._load_from_state_dict(self, *args, **kwargs)
+
+    def upgrade_state_dict_named(self, state_dict, name):
+        super().upgrade_state_dict_named(state_dict, name)
+        drop_fast_path_copies(state_dict)
 
     def build_self_attention(self, embed_dim, cfg):
         return swap(super().build_self_attention(embed_dim, cfg), cfg, "encoder")

@@ -51,7 +51,7 @@ class FinetuneMixin:
     """Starts from --pretrained and trains what --train-only says.
 
     The weights left out keep their gradients from the optimizer rather than from autograd: so they are in its state
-    from the first update on, and resuming, --update-freq and every --ddp-backend work as ever.
+    from the first update on, and resuming, --update-freq and data-parallel training work as ever.
     """
 
     @property

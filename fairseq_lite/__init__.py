@@ -14,6 +14,7 @@ restore_numpy_long()
 keep_last_batch()
 allow_fairseq_checkpoints()
 
+import fairseq_lite.criterions  # noqa: E402, F401
 import fairseq_lite.models  # noqa: E402, F401
 import fairseq_lite.tasks  # noqa: E402, F401
 from fairseq_lite.mistakes import print_in_one_line  # noqa: E402

@@ -78,9 +78,13 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
 def load_model(path: str) -> BaseFairseqModel:
     """The model of a checkpoint with its weights, in evaluation mode; needs no dictionary."""
     checkpoint = read_checkpoint(path)
-    model = build_model_of(checkpoint, path)
+    return load_weights(build_model_of(checkpoint, path), checkpoint, path)
+
+
+def load_weights(model: BaseFairseqModel, checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
+    """The model with the weights of its checkpoint, in evaluation mode; the checkpoint stays as it is."""
     try:
-        model.load_state_dict(checkpoint["model"], strict=True, model_cfg=checkpoint["cfg"]["model"])
+        model.load_state_dict(dict(checkpoint["model"]), strict=True, model_cfg=checkpoint["cfg"]["model"])
     except RuntimeError as error:
         raise UserError(f"{path}: weights and options do not fit together: {' '.join(str(error).split())}") from error
     return model.eval()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairseq_lite.checkpoints import load_model, shape_mismatches
 from fairseq_lite.errors import UserError
-from fairseq_lite.models.linear_attention_layers import drop_fast_path_copies
+from fairseq_lite.models.fast_path import drop_fast_path_copies
 from fairseq_lite.modules import LinearAttention
 
 logger = logging.getLogger(__name__)

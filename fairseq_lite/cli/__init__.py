@@ -9,6 +9,7 @@ COMMANDS = {
     "average": "average the weights of checkpoints",
     "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
     "mult-adds": "count the multiply-adds and the parameters of a model",
+    "shrink": "remove the pruned neurons of a checkpoint for good",
     "user-dir": "print the path for fairseq's --user-dir",
 }
 

@@ -96,6 +96,7 @@ FREE = (
     "aten::fill_",
     "aten::gelu",
     "aten::glu",
+    "aten::index_copy",
     "aten::index_select",
     "aten::layer_norm",
     "aten::linalg_vector_norm",

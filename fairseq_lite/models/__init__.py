@@ -1,1 +1,1 @@
-from fairseq_lite.models import architectures  # noqa: F401  registers the models with their named sizes
+from fairseq_lite.models import architectures, pruned  # noqa: F401  registers the models with their named sizes

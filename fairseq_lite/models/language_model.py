@@ -34,5 +34,6 @@ class LanguageModel(TransformerLanguageModel):
         cfg = TransformerConfig.from_namespace(args)
         if cfg.decoder.layers_to_keep:
             cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
+        cfg.linear_attention = "causal"
         cls.check(cfg)
         return cls(cls.decoder_class(cfg, task.target_dictionary, stock.decoder.embed_tokens, no_encoder_attn=True))

@@ -1,14 +1,13 @@
 """fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
 
 import copy
-import re
-from typing import Dict, List, Optional
+from typing import List, Optional
 
 import torch.nn as nn
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
-from torch import Tensor
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.fast_path import drop_fast_path_copies, leave_fast_path
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
 
 POSITIONS = ("causal", "cross", "encoder")
@@ -73,30 +72,12 @@ def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
     return LinearAttention(attention, feature_map, causal=causal, gate=causal and cfg.causal_gate)
 
 
-# The parameters that fairseq 0.12.2's encoder layer copies stock attention and FFN into, for its fast path.
-_FAST_PATH_COPY = re.compile(r"(^|\.layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
-
-
-def drop_fast_path_copies(state_dict: Dict[str, Tensor]) -> List[str]:
-    """Remove the copies from a state dict in place; returns their names."""
-    copies = [name for name in state_dict if _FAST_PATH_COPY.search(name)]
-    for name in copies:
-        del state_dict[name]
-    return copies
-
-
 class LinearAttentionEncoderLayer(TransformerEncoderLayerBase):
     """fairseq's encoder layer, with linear self-attention if the options say so."""
 
     def __init__(self, cfg, return_fc: bool = False):
         super().__init__(cfg, return_fc=return_fc)
-        # The fast path would bypass our attention.
-        self.can_use_fastpath = False
-        drop_fast_path_copies(self._parameters)
-
-    def _load_from_state_dict(self, *args, **kwargs):
-        # fairseq 0.12.2's own fills the copies.
-        nn.Module._load_from_state_dict(self, *args, **kwargs)
+        leave_fast_path(self)
 
     def upgrade_state_dict_named(self, state_dict, name):
         super().upgrade_state_dict_named(state_dict, name)

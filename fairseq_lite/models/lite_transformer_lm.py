@@ -17,5 +17,4 @@ class LiteTransformerLanguageModel(LanguageModel):
 
     @classmethod
     def check(cls, cfg):
-        cfg.linear_attention = "causal"
         check_decoder(cfg)

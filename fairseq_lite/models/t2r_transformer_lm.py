@@ -17,5 +17,4 @@ class T2RTransformerLanguageModel(LanguageModel):
 
     @classmethod
     def check(cls, cfg):
-        cfg.linear_attention = "causal"
         check_linear_attention(cfg)

@@ -3,7 +3,17 @@ from fairseq_lite.modules.feature_maps import FEATURE_MAPS
 from fairseq_lite.modules.lightweight_conv import LightweightConv
 from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
+from fairseq_lite.modules.pruned_linear import PrunedLinear, Widths
 
 CONVOLUTIONS = {"lightweight": LightweightConv, "dynamic": DynamicConv}
 
-__all__ = ["CONVOLUTIONS", "DynamicConv", "FEATURE_MAPS", "LSRA", "LightweightConv", "LinearAttention"]
+__all__ = [
+    "CONVOLUTIONS",
+    "DynamicConv",
+    "FEATURE_MAPS",
+    "LSRA",
+    "LightweightConv",
+    "LinearAttention",
+    "PrunedLinear",
+    "Widths",
+]

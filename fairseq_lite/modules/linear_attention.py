@@ -16,6 +16,7 @@ LEAST_DENOMINATOR = 1e-2
 
 State = Dict[str, Dict[str, Optional[Tensor]]]
 
+
 def in_float32(x: Tensor) -> Tensor:
     """At least float32: sums over a long text leave the range or the precision of half types."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

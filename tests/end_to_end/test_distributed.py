@@ -8,9 +8,10 @@ import torch
 # fairseq's pytorch_ddp wants a GPU.
 OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --share-all-embeddings --ddp-backend legacy_ddp".split()
 FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only attention --weight-decay 0.1"
+PRUNED = "--criterion cross_entropy_with_pruning --pruning-target 0.5 --pruning-end 4 --pruning-steps 2"
 
 
-@pytest.mark.parametrize("options", ["", FROZEN], ids=["lite", "frozen"])
+@pytest.mark.parametrize("options", ["", FROZEN, PRUNED], ids=["lite", "frozen", "pruned"])
 def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
     options = [*OPTIONS, *options.split()]
     world = [
@@ -32,3 +33,4 @@ def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
         if name.endswith("._float_tensor"):
             continue  # fairseq 0.12.2 saves it uninitialised
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5, msg=name)
+        assert torch.equal(one[name] == 0, two[name] == 0), f"{name}: not the same neurons are pruned"

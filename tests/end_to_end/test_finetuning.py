@@ -7,7 +7,7 @@ import pytest
 import torch
 from checks import assert_one_line, assert_same_weights, bleu, perplexity
 
-from fairseq_lite.models.linear_attention_layers import drop_fast_path_copies
+from fairseq_lite.models.fast_path import drop_fast_path_copies
 
 NEW = ".feature_map."
 SHORT = ("--max-update", 3, "--lr", 0.01)

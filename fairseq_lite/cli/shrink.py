@@ -1,0 +1,50 @@
+"""fairseq-lite shrink: a checkpoint without its pruned neurons."""
+
+from rich.console import Console
+from rich.table import Table
+
+from fairseq_lite.checkpoints import (
+    Checkpoint,
+    build_model_of,
+    load_weights,
+    read_checkpoint,
+    refuse_overwriting,
+    write_checkpoint,
+)
+from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.measure.mult_adds import count_mult_adds
+from fairseq_lite.pruning.shrink import shrink
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("input", metavar="IN", help="checkpoint whose pruned neurons are rows of zeros")
+    parser.add_argument("output", metavar="OUT", help="checkpoint to write, of an architecture pruned_...")
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    refuse_overwriting(args.output, [args.input])
+    masked = read_checkpoint(args.input)
+    shrunk = shrink(masked, args.input)
+    write_checkpoint(shrunk, args.output)
+    print_table({args.input: _sizes(masked, args.input), args.output: _sizes(shrunk, args.output)})
+
+
+def _sizes(checkpoint: Checkpoint, path: str):
+    """Parameters, bytes of the weights, and Mult-Adds."""
+    model = load_weights(build_model_of(checkpoint, path), checkpoint, path)
+    counted = count_mult_adds(model)
+    weights = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in checkpoint["model"].values()}
+    return counted.parameters, sum(weights.values()), counted.total
+
+
+def print_table(sizes) -> None:
+    """One row a checkpoint, and one with what is left of the first in the second."""
+    table = Table("checkpoint", box=None)
+    for title in ("parameters", "bytes of weights", "Mult-Adds"):
+        table.add_column(title, justify="right")
+    for path, row in sizes.items():
+        table.add_row(path, *(f"{size:,}" for size in row))
+    before, after = sizes.values()
+    table.add_row("left", *(f"{new / old:.1%}" for old, new in zip(before, after)))
+    Console().print(table)

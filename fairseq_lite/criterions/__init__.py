@@ -1,0 +1,1 @@
+from fairseq_lite.criterions import with_pruning  # noqa: F401

@@ -1,0 +1,79 @@
+"""Architectures of shrunk checkpoints: models as they were, but for linear layers of the neurons that are left."""
+
+import json
+from typing import Dict
+
+import torch.nn as nn
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, register_model, register_model_architecture
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.models.fast_path import leave_fast_path
+from fairseq_lite.modules import PrunedLinear, Widths
+
+PREFIX = "pruned_"
+BASES = (
+    "transformer",
+    "transformer_lm",
+    "roberta",
+    "lite_transformer",
+    "lite_transformer_lm",
+    "t2r_transformer",
+    "t2r_transformer_lm",
+)
+
+
+def narrow(model: nn.Module, widths: Dict[str, Widths]) -> None:
+    """Put pruned linear layers in the place of those that `widths` names, and fit attention to them."""
+    for name, layer_widths in widths.items():
+        parent, _, leaf = name.rpartition(".")
+        bias = model.get_submodule(name).bias is not None
+        setattr(model.get_submodule(parent), leaf, PrunedLinear(layer_widths, bias))
+    for module in model.modules():
+        if isinstance(module, MultiheadAttention):
+            _fit_heads(module)
+        elif isinstance(module, TransformerEncoderLayerBase):
+            leave_fast_path(module)
+
+
+def _fit_heads(attention: MultiheadAttention) -> None:
+    """Heads as wide as their projections give, and no path that takes the projections' weights for whole ones."""
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+    if any(isinstance(projection, PrunedLinear) for projection in projections):
+        attention.embed_dim = attention.v_proj.out_features
+        attention.head_dim = attention.embed_dim // attention.num_heads
+        attention.skip_embed_dim_check = True
+
+
+class PrunedMixin:
+    """Builds the model of the checkpoint that was shrunk, then narrows it."""
+
+    @classmethod
+    def build_model(cls, args, task):
+        if not getattr(args, "pruned_widths", None):
+            raise UserError(f"--arch {PREFIX}...: has no widths; it is for checkpoints that `fairseq-lite shrink` wrote")
+        model = super().build_model(args, task)
+        model.widths = {name: Widths(*sizes) for name, sizes in json.loads(args.pruned_widths).items()}
+        model._narrow("")
+        return model
+
+    def _narrow(self, prefix: str) -> None:
+        """Narrow what is there by now of all that `prefix` begins."""
+        present = dict(self.named_modules())
+        narrow(self, {name: w for name, w in self.widths.items() if name.startswith(prefix) and name in present})
+
+    def register_classification_head(self, name, *args, **kwargs):
+        super().register_classification_head(name, *args, **kwargs)
+        self._narrow(f"classification_heads.{name}.")
+
+
+def _register(base: str) -> None:
+    model = MODEL_REGISTRY[base]
+    pruned = type(f"Pruned{model.__name__}", (PrunedMixin, model), {})
+    register_model(PREFIX + base)(pruned)
+    register_model_architecture(PREFIX + base, PREFIX + base)(ARCH_CONFIG_REGISTRY.get(base, lambda args: None))
+
+
+for _base in BASES:
+    _register(_base)

@@ -1,0 +1,56 @@
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Widths(NamedTuple):
+    """Channels that a pruned linear layer takes, those that it looks at, those that it gives, and those it computes."""
+
+    in_features: int
+    in_kept: int
+    out_features: int
+    out_kept: int
+
+
+class PrunedLinear(nn.Linear):
+    """A linear layer of the neurons that pruning left: y[outputs] = W x[inputs] + b, and 0 in the rest of y.
+
+    The buffer `inputs`: [in_kept] is there if some channels of x are not looked at, `outputs`: [out_kept] if some
+    channels of y are zero.
+    """
+
+    def __init__(self, widths: Widths, bias: bool = True):
+        super().__init__(widths.in_kept, widths.out_kept, bias)
+        self.in_features, self.out_features = widths.in_features, widths.out_features
+        self.inputs: Optional[Tensor] = None
+        self.outputs: Optional[Tensor] = None
+        if widths.in_kept < widths.in_features:
+            self._register("inputs", widths.in_kept)
+        if widths.out_kept < widths.out_features:
+            self._register("outputs", widths.out_kept)
+
+    def _register(self, name: str, size: int) -> None:
+        delattr(self, name)
+        self.register_buffer(name, torch.arange(size))
+
+    def reset_parameters(self) -> None:
+        # fairseq may build a model, as for training from a checkpoint, of layers with nothing left
+        if self.weight.numel() > 0:
+            super().reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., in_features]; returns [..., out_features]."""
+        inputs, outputs = self.inputs, self.outputs
+        if inputs is not None:
+            x = x.index_select(-1, inputs)
+        y = F.linear(x, self.weight, self.bias)
+        if outputs is not None:
+            y = y.new_zeros(y.shape[:-1] + (self.out_features,)).index_copy(-1, outputs, y)
+        return y
+
+    def extra_repr(self) -> str:
+        kept, of = tuple(self.weight.shape), (self.out_features, self.in_features)
+        return f"in_features={kept[1]} of {of[1]}, out_features={kept[0]} of {of[0]}, bias={self.bias is not None}"

@@ -1,0 +1,193 @@
+"""What of each linear layer a shrunk model keeps: the cuts that follow from neurons that are zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Optional
+
+import torch
+import torch.nn as nn
+from fairseq.modules import MultiheadAttention
+from torch import Tensor
+
+from fairseq_lite.modules import LinearAttention, Widths
+from fairseq_lite.modules.conv_branch import ConvBranch
+from fairseq_lite.pruning.neurons import component_of
+
+# Fewer outputs and their scattering cost less than all outputs from this part of pruned neurons on
+# (benchmarks/pruned_linear.py).
+INFLATION_PAYS_FROM = 0.4
+
+
+@dataclass
+class Channels:
+    """Channels of one side of a linear layer: those that are `kept`, and their `places` in the new `width`."""
+
+    kept: Tensor
+    places: Tensor
+    width: int
+
+    @property
+    def have_gaps(self) -> bool:
+        return len(self.kept) < self.width
+
+
+def everything(width: int) -> Channels:
+    return Channels(torch.arange(width), torch.arange(width), width)
+
+
+def compact(kept: Tensor) -> Channels:
+    """The channels of kept: [C], bool, side by side; the layer beyond has as many fewer."""
+    indices = kept.nonzero().squeeze(1)
+    return Channels(indices, torch.arange(len(indices)), len(indices))
+
+
+def inflated(kept: Tensor) -> Channels:
+    """The channels of kept: [C], bool, in their old places, with zeros between."""
+    indices = kept.nonzero().squeeze(1)
+    return Channels(indices, indices, len(kept))
+
+
+def in_heads(kept: Tensor, head_width: int) -> Channels:
+    """The channels of kept: [H, d], bool, first in heads of a new width, with zeros behind them."""
+    rank = kept.cumsum(dim=1) - 1
+    places = rank + head_width * torch.arange(len(kept)).unsqueeze(1)
+    return Channels(kept.flatten().nonzero().squeeze(1), places[kept], len(kept) * head_width)
+
+
+@dataclass
+class Cut:
+    """The inputs and outputs of a linear layer that stay."""
+
+    inputs: Channels
+    outputs: Channels
+
+    def widths(self) -> Widths:
+        return Widths(self.inputs.width, len(self.inputs.kept), self.outputs.width, len(self.outputs.kept))
+
+    def state(self, weight: Tensor, bias: Optional[Tensor]) -> Dict[str, Tensor]:
+        """The state of the pruned linear layer."""
+        state = {"weight": weight[self.outputs.kept][:, self.inputs.kept].contiguous()}
+        if bias is not None:
+            state["bias"] = bias[self.outputs.kept]
+        for name, channels in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if channels.have_gaps:
+                state[name] = channels.places
+        return state
+
+
+@dataclass
+class Cuts:
+    """The cuts of a model, by the names of its linear layers; a layer of which nothing goes has none."""
+
+    model: nn.Module
+    by_name: Dict[str, Cut] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.modules = dict(self.model.named_modules())
+
+    def linear(self, name: str) -> nn.Module:
+        return self.modules[name]
+
+    def kept(self, *names: str) -> Tensor:
+        """The neurons that are not zero in all of the layers: [C], bool."""
+        return sum(_not_zero(self.linear(name)) for name in names) > 0
+
+    def cut_inputs(self, name: str, channels: Channels) -> None:
+        self._cut_of(name).inputs = channels
+
+    def cut_outputs(self, name: str, channels: Channels) -> None:
+        self._cut_of(name).outputs = channels
+
+    def _cut_of(self, name: str) -> Cut:
+        weight = self.linear(name).weight
+        return self.by_name.setdefault(name, Cut(everything(weight.size(1)), everything(weight.size(0))))
+
+
+def _not_zero(linear: nn.Module) -> Tensor:
+    alive = linear.weight.detach().abs().sum(dim=1)
+    return (alive if linear.bias is None else alive + linear.bias.detach().abs()) > 0
+
+
+def _is_zero_at_zero(activation: Callable[[Tensor], Tensor]) -> bool:
+    return bool(activation(torch.zeros(1)) == 0)
+
+
+def _cut_attention(cuts: Cuts, name: str, attention: nn.Module) -> None:
+    """Pairs of q and k go with their products, neurons of v with the columns of the output projection."""
+    if getattr(attention, "bias_v", None) is not None:
+        return
+    q, k, v, out = (f"{name}.{projection}" for projection in ("q_proj", "k_proj", "v_proj", "out_proj"))
+    heads = attention.num_heads
+    values = cuts.kept(v).view(heads, -1)
+    # a feature map takes the channels of q and k as they are
+    pairs = None if isinstance(attention, LinearAttention) else cuts.kept(q, k).view(heads, -1)
+    if values.all() and (pairs is None or pairs.all()):
+        return
+    widths = [kept.sum(dim=1).max() for kept in (values, pairs) if kept is not None]
+    head_width = max(1, int(max(widths)))
+    for projection in (q, k) if pairs is not None else ():
+        cuts.cut_outputs(projection, in_heads(pairs, head_width))
+    cuts.cut_outputs(v, in_heads(values, head_width))
+    cuts.cut_inputs(out, in_heads(values, head_width))
+
+
+def _cut_ffn(cuts: Cuts, name: str, layer: nn.Module) -> None:
+    """Neurons of the first linear layer go with the columns of the second."""
+    hidden = cuts.kept(f"{name}.fc1")
+    normalised = getattr(layer, "ffn_layernorm", None) is not None
+    if not (hidden.all() or normalised) and _is_zero_at_zero(layer.activation_fn):
+        cuts.cut_outputs(f"{name}.fc1", compact(hidden))
+        cuts.cut_inputs(f"{name}.fc2", compact(hidden))
+
+
+def _cut_convolution(cuts: Cuts, name: str, conv: ConvBranch) -> None:
+    """Channels of the convolution go with the columns of what follows it; its heads stay equally wide."""
+    blocks = 2 if conv.glu else 1
+    kept = cuts.kept(f"{name}.linear1").view(blocks, conv.num_heads, -1).any(dim=0)
+    if kept.all():
+        return
+    channels = in_heads(kept, max(1, int(kept.sum(dim=1).max())))
+    old = kept.numel()
+    cuts.cut_outputs(
+        f"{name}.linear1",
+        Channels(
+            torch.cat([channels.kept + block * old for block in range(blocks)]),
+            torch.cat([channels.places + block * channels.width for block in range(blocks)]),
+            blocks * channels.width,
+        ),
+    )
+    cuts.cut_inputs(f"{name}.linear2", channels)
+    if f"{name}.weight_linear" in cuts.modules:
+        cuts.cut_inputs(f"{name}.weight_linear", channels)
+
+
+def _cut_classification_head(cuts: Cuts, name: str, head: nn.Module) -> None:
+    kept = cuts.kept(f"{name}.dense")
+    if not kept.all() and _is_zero_at_zero(head.activation_fn):
+        cuts.cut_outputs(f"{name}.dense", compact(kept))
+        cuts.cut_inputs(f"{name}.out_proj", compact(kept))
+
+
+def _cut_residual(cuts: Cuts, name: str) -> None:
+    """Outputs that are added to the residual are computed without the zeros, which come back, where that pays."""
+    kept = cuts.kept(name)
+    if 1 - kept.float().mean() >= INFLATION_PAYS_FROM:
+        cuts.cut_outputs(name, inflated(kept))
+
+
+def find_cuts(model: nn.Module) -> Dict[str, Cut]:
+    """The cuts of all linear layers, by name, that leave the model's output as it is."""
+    cuts = Cuts(model)
+    for name, module in cuts.modules.items():
+        if isinstance(module, (MultiheadAttention, LinearAttention)):
+            _cut_attention(cuts, name, module)
+        elif isinstance(module, ConvBranch):
+            _cut_convolution(cuts, name, module)
+        elif hasattr(module, "fc1") and hasattr(module, "activation_fn"):
+            _cut_ffn(cuts, name, module)
+        elif component_of(f"{name}.dense") == "p":
+            _cut_classification_head(cuts, name, module)
+        if component_of(name) in ("ao", "o", "co"):
+            _cut_residual(cuts, name)
+    return cuts.by_name

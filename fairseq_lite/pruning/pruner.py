@@ -1,0 +1,91 @@
+"""Pruning of a model while it trains."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Dict, Optional
+
+import torch.nn as nn
+from torch import Tensor
+
+from fairseq_lite.pruning.importance import IMPORTANCES
+from fairseq_lite.pruning.masks import Masks
+from fairseq_lite.pruning.neurons import prunable_layers
+from fairseq_lite.pruning.options import PruningOptions, chosen_layers, pools, schedule
+
+logger = logging.getLogger(__name__)
+
+
+class Pruner:
+    """Masks the neurons of a model on a schedule (Molchanov et al., 2019, arXiv 1906.10771, made structured).
+
+    Masked rows are set to zero before each forward pass and whenever the model's state is saved, and have no
+    gradient. So a checkpoint needs nothing of this package, and which neurons are pruned can be read off its weights.
+    """
+
+    def __init__(self, model: nn.Module, options: PruningOptions, updates: int):
+        """With `updates` done: what the schedule has pruned in them is in the weights.
+
+        Raises UserError for components that the model has not.
+        """
+        self.layers = chosen_layers(options, prunable_layers(model))
+        self.pools = pools(options, self.layers)
+        self.schedule = schedule(options)
+        self.importance = IMPORTANCES[str(options.pruning_importance)](self.layers)
+        self.masks = Masks(self.layers)
+        self.steps_done = self.schedule.steps_due(updates) if updates else 0
+        self.collecting = False
+        self._watch(model)
+
+    def _watch(self, model: nn.Module) -> None:
+        for number, layer in enumerate(self.layers):
+            for parameter in layer.parameters:
+                if parameter.requires_grad:
+                    parameter.register_hook(partial(self._see_gradient, number, parameter))
+        model._register_state_dict_hook(lambda *_: self.masks.apply())
+
+    def _see_gradient(self, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
+        if self.collecting:
+            self.importance.add(number, parameter, gradient)
+        return self.masks.mask_gradient(number, parameter, gradient)
+
+    def before_forward(self, update: int) -> None:
+        """Prune if a step is due in an update, and hold what is pruned at zero."""
+        due = self.schedule.steps_due(update)
+        if due > self.steps_done:
+            self._prune(due, update)
+        self.masks.apply()
+        waiting = due > self.steps_done
+        self.collecting = self.importance.needs_gradients and (waiting or self.schedule.collects(update))
+
+    def _prune(self, steps: int, update: int) -> None:
+        scores = self.importance.scores()
+        if scores is None:
+            return
+        self.masks.extend(scores, self.pools, self.schedule.fraction(steps))
+        self.importance.restart()
+        self.steps_done = steps
+        logger.info(f"pruning step {steps}/{self.schedule.steps} in update {update}: {self._progress()}")
+
+    def _progress(self) -> str:
+        return ", ".join(f"{component} {part:.1%}" for component, part in self.masks.sparsity.items())
+
+    def target(self) -> float:
+        """The part of all neurons that is wanted by now."""
+        sizes = [sum(self.layers[n].count * self.layers[n].weight for n in pool.numbers) for pool in self.pools]
+        wanted = sum(size * pool.target for size, pool in zip(sizes, self.pools)) / sum(sizes)
+        return wanted * self.schedule.fraction(self.steps_done)
+
+    def see_loss(self, loss: Tensor) -> None:
+        """Watch the scale at which the loss is differentiated."""
+        if self.collecting:
+            loss.register_hook(self.importance.see_loss)
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """What was collected since the last step."""
+        return self.importance.state_dict()
+
+    def load_state_dict(self, state: Optional[Dict[str, Tensor]]) -> None:
+        if state:
+            self.importance.load_state_dict(state)

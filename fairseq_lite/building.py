@@ -15,6 +15,12 @@ from fairseq.models import BaseFairseqModel
 from fairseq_lite.errors import UserError
 
 SMALL_VOCABULARY = 1000
+# The task whose options fairseq-train parses beside those of a kind of model; the first kind that fits counts.
+TASKS = {
+    models.FairseqLanguageModel: "language_modeling",
+    models.FairseqEncoderModel: "masked_lm",
+    BaseFairseqModel: "translation",
+}
 
 
 def dictionary_of_size(size: int) -> Dictionary:
@@ -53,8 +59,8 @@ def build_architecture(
 
 
 def _parse(name: str, model_options: Sequence[str]) -> argparse.Namespace:
-    language_model = issubclass(models.ARCH_MODEL_REGISTRY[name], models.FairseqLanguageModel)
-    parser = options.get_training_parser("language_modeling" if language_model else "translation")
+    task = next(task for base, task in TASKS.items() if issubclass(models.ARCH_MODEL_REGISTRY[name], base))
+    parser = options.get_training_parser(task)
 
     def error(message: str):
         raise UserError(f"--arch {name}: {message.replace('argument ', '')}")

@@ -8,6 +8,7 @@ from importlib import import_module
 COMMANDS = {
     "average": "average the weights of checkpoints",
     "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
+    "latency": "time checkpoints on the CPU, side by side",
     "mult-adds": "count the multiply-adds and the parameters of a model",
     "shrink": "remove the pruned neurons of a checkpoint for good",
     "user-dir": "print the path for fairseq's --user-dir",
@@ -39,6 +40,24 @@ def main(argv=None) -> int:
         print(f"fairseq-lite {command}: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def add_length_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options for how much a model reads and writes while it is measured."""
+    parser.add_argument(
+        "--src-len",
+        type=int,
+        default=30,
+        metavar="N",
+        help="source tokens, or all of an encoder (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tgt-len",
+        type=int,
+        default=30,
+        metavar="N",
+        help="target tokens, or all tokens of a language model (default: %(default)s)",
+    )
 
 
 def no_more_arguments(rest) -> None:

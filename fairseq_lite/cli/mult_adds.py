@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fairseq_lite.building import SMALL_VOCABULARY, build_architecture
 from fairseq_lite.checkpoints import load_model
+from fairseq_lite.cli import add_length_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
@@ -28,16 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="architecture to build; takes the model options of fairseq-train",
     )
-    parser.add_argument(
-        "--src-len", type=int, default=30, metavar="N", help="source tokens (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--tgt-len",
-        type=int,
-        default=30,
-        metavar="N",
-        help="target tokens, or all tokens of a language model (default: %(default)s)",
-    )
+    add_length_arguments(parser)
     parser.add_argument(
         "--vocab-size",
         type=int,

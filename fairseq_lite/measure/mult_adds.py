@@ -6,13 +6,13 @@ from typing import Dict, List, Tuple
 
 import torch
 import torch.nn as nn
-from fairseq.models import FairseqEncoderDecoderModel, FairseqLanguageModel
 from fairseq.modules import AdaptiveInput
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.counted_convolutions import counted_convolutions
+from fairseq_lite.measure.inputs import ENCODER, checked_lengths, kind_of, output_options
 from fairseq_lite.measure.operators import FREE, HANDLERS
 from fairseq_lite.measure.parameters import count_parameters, count_parameters_without_embeddings
 
@@ -21,7 +21,7 @@ OUTPUT_PROJECTION = "decoder.output_projection"
 
 @dataclass
 class MultAdds:
-    """The Mult-Adds of one teacher-forced pass, in all and by module name, and the parameters."""
+    """The Mult-Adds of one forward pass, in all and by module name, and the parameters."""
 
     total: int
     by_module: Dict[str, int]
@@ -29,26 +29,28 @@ class MultAdds:
     parameters_without_embeddings: int
 
 
-class _TeacherForcedPass(nn.Module):
+class _ForwardPass(nn.Module):
     """Calls a model for its output alone: a tracer takes tensors only."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        self.options = output_options(model)
 
     def forward(self, *inputs):
-        return self.model(*inputs)[0]
+        return self.model(*inputs, **self.options)[0]
 
 
 def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
     """Counts one teacher-forced pass of a sentence pair, or `tgt_len` tokens in a language model.
 
-    Embeddings (adaptive ones with their projections) and the output projection are left out; a
-    depthwise convolution costs K per output element (Wu et al., 2020, arXiv 2004.11886). The model
-    stays as it was. Raises UserError for another kind of model, for lengths that it does not take,
-    and for an operator without a rule.
+    An encoder (RoBERTa) reads `src_len` tokens, to its first classification head if it has one. Embeddings (adaptive
+    ones with their projections) and the projections to the vocabulary are left out; a depthwise convolution costs K
+    per output element (Wu et al., 2020, arXiv 2004.11886). The model stays as it was. Raises UserError for another
+    kind of model, for lengths that it does not take, and for an operator without a rule.
     """
-    inputs = _teacher_forced_inputs(model, _checked_lengths(model, src_len, tgt_len))
+    inputs = _inputs(model, checked_lengths(model, src_len, tgt_len))
+    _check_output_projection(model)
     with _evaluation(model), counted_convolutions():
         counts = _count_by_module(model, inputs)
     for name, module in model.named_modules():
@@ -61,31 +63,19 @@ def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> M
     )
 
 
-def _checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
-    """The lengths of what the model reads, if it is of a kind that is counted and takes them."""
-    if isinstance(model, FairseqEncoderDecoderModel):
-        options, longest = {"--src-len": src_len, "--tgt-len": tgt_len}, model.max_positions()
-    elif isinstance(model, FairseqLanguageModel):
-        options, longest = {"--tgt-len": tgt_len}, [model.max_positions()]
-    else:
-        raise UserError(
-            f"{type(model).__name__}: is neither an encoder-decoder nor a language model"
-        )
-    if getattr(model.decoder, "adaptive_softmax", None) is None and not hasattr(
-        model.decoder, "output_projection"
-    ):
+def _check_output_projection(model: nn.Module):
+    """Raises UserError for a decoder of which the projection to the vocabulary is not known by name."""
+    if kind_of(model) == ENCODER or getattr(model.decoder, "adaptive_softmax", None) is not None:
+        return
+    if not hasattr(model.decoder, "output_projection"):
         raise UserError(f"{type(model).__name__}: has no {OUTPUT_PROJECTION} to leave out")
-    for (option, length), limit in zip(options.items(), longest):
-        if not 1 <= length <= limit:
-            raise UserError(f"{option} {length}: this model takes 1 to {limit} tokens")
-    return list(options.values())
 
 
-def _teacher_forced_inputs(model: nn.Module, lengths: List[int]) -> Tuple[Tensor, ...]:
+def _inputs(model: nn.Module, lengths: List[int]) -> Tuple[Tensor, ...]:
     """One sentence, or one pair with the source's length between, without padding."""
     device = next(model.parameters()).device
-    token = model.decoder.dictionary.eos()
-    sentences = [torch.full((1, length), token, device=device) for length in lengths]
+    dictionary = (model.encoder if kind_of(model) == ENCODER else model.decoder).dictionary
+    sentences = [torch.full((1, length), dictionary.eos(), device=device) for length in lengths]
     sentences[1:1] = [torch.tensor([length], device=device) for length in lengths[:-1]]
     return tuple(sentences)
 
@@ -104,7 +94,7 @@ def _evaluation(model: nn.Module):
 
 
 def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, int]:
-    analysis = FlopCountAnalysis(_TeacherForcedPass(model), inputs).clear_op_handles()
+    analysis = FlopCountAnalysis(_ForwardPass(model), inputs).clear_op_handles()
     analysis.set_op_handle(**HANDLERS, **dict.fromkeys(FREE))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = analysis.by_module()

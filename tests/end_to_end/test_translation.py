@@ -1,5 +1,6 @@
 """A translation model's life under fairseq's commands."""
 
+import json
 import re
 import shutil
 
@@ -33,6 +34,18 @@ def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_
     for name in learnt(mean):
         torch.testing.assert_close(mean[name], (first[name] + last[name]) / 2)
     assert bleu(generate(average)) > 60
+
+
+def test_latency_of_two_checkpoints(run, model):
+    checkpoints = [next(model.glob("checkpoint_*_380.pt")), model / "checkpoint_last.pt"]
+    options = "--batch-sizes 1 2 --rounds 2 --threads 1 --src-len 5 --tgt-len 6 --json".split()
+    measured = json.loads(run("fairseq-lite", "latency", *checkpoints, *options).stdout)
+    assert measured["environment"].startswith("1 threads")
+    rows = measured["latencies"]
+    assert [(row["batch_size"], row["checkpoint"]) for row in rows] == [
+        (size, str(path)) for size in (1, 2) for path in checkpoints
+    ]
+    assert [row["speed_up"] for row in rows[::2]] == [1, 1]
 
 
 def test_interactive_translates_what_it_reads(run, corpus, model):

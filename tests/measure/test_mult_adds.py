@@ -87,6 +87,28 @@ def test_transformer_lm_by_formula(adaptive):
     assert count_mult_adds(model, tgt_len=length).total == layers * layer
 
 
+@pytest.mark.parametrize("length", [7, 30])
+@pytest.mark.parametrize("heads", [[], [("first", 5, 12), ("second", 3, 20)]])
+def test_roberta_by_formula(heads, length):
+    dim, inner, layers = 16, 48, 3
+    sizes = f"--encoder-embed-dim {dim} --encoder-ffn-embed-dim {inner} --encoder-layers {layers}"
+    model = build("roberta", f"{sizes} --encoder-attention-heads 2")
+    for name, classes, hidden in heads:
+        model.register_classification_head(name, num_classes=classes, inner_dim=hidden)
+    # the first head alone, on the first token
+    head = sum(dim * hidden + hidden * classes for _, classes, hidden in heads[:1])
+    counted = count_mult_adds(model, src_len=length, tgt_len=999)
+    layer = attention(length, length, dim) + ffn(length, dim, inner)
+    assert counted.total == layers * layer + head
+    assert counted.by_module.get("classification_heads.first", 0) == head
+    assert not [name for name in counted.by_module if "lm_head" in name]
+
+
+def test_layer_of_roberta_base_by_formula():
+    layer = attention(30, 30, 768) + ffn(30, 768, 3072)
+    assert count_mult_adds(build("roberta_base", "--encoder-layers 1")).total == layer
+
+
 @pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
 @pytest.mark.parametrize("conv_type", ["lightweight", "dynamic"])
 @pytest.mark.parametrize("glu", [False, True])
@@ -226,11 +248,17 @@ def test_other_models_are_an_error(model):
 
 
 @pytest.mark.parametrize(
-    "lengths, option", [((0, 30), "--src-len 0"), ((30, 5000), "--tgt-len 5000")]
+    "options, lengths, message",
+    [
+        ("lite_transformer_tiny", (0, 30), "--src-len 0"),
+        ("lite_transformer_tiny", (30, 5000), "--tgt-len 5000"),
+        ("roberta --encoder-layers 1 --max-positions 40", (41, 30), "--src-len 41.*1 to 40"),
+    ],
 )
-def test_impossible_lengths_are_an_error(lengths, option):
-    with pytest.raises(UserError, match=option):
-        count_mult_adds(build("lite_transformer_tiny"), *lengths)
+def test_impossible_lengths_are_an_error(options, lengths, message):
+    arch, *options = options.split()
+    with pytest.raises(UserError, match=message):
+        count_mult_adds(command.build_architecture(arch, options), *lengths)
 
 
 def run(line):

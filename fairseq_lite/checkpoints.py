@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any, Dict, List, Sequence
 
@@ -48,13 +49,13 @@ def refuse_overwriting(output: str, inputs: Sequence[str]) -> None:
 
 def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
     """Entries of a side's embedding table, adaptive (Baevski and Auli, 2019) or plain; 0 if it has none."""
-    table = f"{side}.embed_tokens."
-    if table + "weight" in state:
-        return state[table + "weight"].size(0)
+    # roberta keeps a Transformer's encoder one level deeper.
+    tables = (f"{side}.embed_tokens.", f"{side}.sentence_encoder.embed_tokens.")
     return sum(
         weight.size(0)
+        for table in tables
         for name, weight in state.items()
-        if name.startswith(table + "embeddings.") and name.endswith(".0.weight")
+        if name == table + "weight" or name.startswith(table + "embeddings.") and name.endswith(".0.weight")
     )
 
 
@@ -72,17 +73,21 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     state = checkpoint["model"]
     target = vocabulary_size(state, "decoder")
     source = vocabulary_size(state, "encoder") or target
-    return build_model(model_options(checkpoint, path), task_of_sizes(source, target))
+    options = copy.copy(model_options(checkpoint, path))
+    if "load_checkpoint_heads" in options:
+        # Else roberta drops its classification heads, which a task had added to it.
+        options.load_checkpoint_heads = True
+    return build_model(options, task_of_sizes(source, target))
 
 
 def load_model(path: str) -> BaseFairseqModel:
-    """The model of a checkpoint with its weights, in evaluation mode; needs no dictionary."""
-    checkpoint = read_checkpoint(path)
-    return load_weights(build_model_of(checkpoint, path), checkpoint, path)
+    """The model of a checkpoint file with its weights, in evaluation mode; needs no dictionary."""
+    return model_of(read_checkpoint(path), path)
 
 
-def load_weights(model: BaseFairseqModel, checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
-    """The model with the weights of its checkpoint, in evaluation mode; the checkpoint stays as it is."""
+def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
+    """The model of a checkpoint, which stays as it is, in evaluation mode; raises UserError if weights do not fit."""
+    model = build_model_of(checkpoint, path)
     try:
         model.load_state_dict(dict(checkpoint["model"]), strict=True, model_cfg=checkpoint["cfg"]["model"])
     except RuntimeError as error:

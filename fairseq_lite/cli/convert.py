@@ -1,18 +1,43 @@
+import os
+
 from fairseq_lite.checkpoints import refuse_overwriting, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
-from fairseq_lite.converters import CONVERTERS
+from fairseq_lite.converters import CONVERTERS, FOLDER_CONVERTERS
+from fairseq_lite.errors import UserError
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("format", choices=sorted(CONVERTERS), help="whose format the input has")
-    parser.add_argument("input", metavar="IN", help="published checkpoint")
-    parser.add_argument("output", metavar="OUT", help="checkpoint to write")
+    formats = sorted([*CONVERTERS, *FOLDER_CONVERTERS])
+    parser.add_argument("format", choices=formats, help="whose format the input has")
+    parser.add_argument("input", metavar="IN", help="published checkpoint; for bert, a folder of transformers")
+    parser.add_argument(
+        "output", metavar="OUT", help="checkpoint to write; for bert, a folder for model.pt and dict.txt"
+    )
 
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
     refuse_overwriting(args.output, [args.input])
-    checkpoint = CONVERTERS[args.format](args.input)
-    write_checkpoint(checkpoint, args.output)
-    parameters = sum(tensor.numel() for tensor in checkpoint["model"].values())
-    print(f"converted {args.input} into {args.output}: {checkpoint['cfg']['model']._name}, {parameters:,} numbers")
+    convert = _convert_folder if args.format in FOLDER_CONVERTERS else _convert_file
+    output, checkpoint = convert(args.format, args.input, args.output)
+    distinct = {tensor.data_ptr(): tensor.numel() for tensor in checkpoint["model"].values()}
+    name = checkpoint["cfg"]["model"]._name
+    print(f"converted {args.input} into {output}: {name}, {sum(distinct.values()):,} numbers")
+
+
+def _convert_file(format: str, source: str, output: str):
+    checkpoint = CONVERTERS[format](source)
+    write_checkpoint(checkpoint, output)
+    return output, checkpoint
+
+
+def _convert_folder(format: str, source: str, output: str):
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f"{output}: is a file; name a folder, for model.pt and dict.txt")
+    checkpoint, dictionary = FOLDER_CONVERTERS[format](source)
+    os.makedirs(output, exist_ok=True)
+    path = os.path.join(output, "model.pt")
+    dictionary.save(os.path.join(output, "dict.txt.tmp"))
+    os.replace(os.path.join(output, "dict.txt.tmp"), os.path.join(output, "dict.txt"))
+    write_checkpoint(checkpoint, path)
+    return path, checkpoint

@@ -5,8 +5,7 @@ from rich.table import Table
 
 from fairseq_lite.checkpoints import (
     Checkpoint,
-    build_model_of,
-    load_weights,
+    model_of,
     read_checkpoint,
     refuse_overwriting,
     write_checkpoint,
@@ -32,8 +31,7 @@ def run(args, rest) -> None:
 
 def _sizes(checkpoint: Checkpoint, path: str):
     """Parameters, bytes of the weights, and Mult-Adds."""
-    model = load_weights(build_model_of(checkpoint, path), checkpoint, path)
-    counted = count_mult_adds(model)
+    counted = count_mult_adds(model_of(checkpoint, path))
     weights = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in checkpoint["model"].values()}
     return counted.parameters, sum(weights.values()), counted.total
 

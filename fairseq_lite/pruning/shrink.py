@@ -10,7 +10,7 @@ from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_lite.checkpoints import Checkpoint, build_model_of, load_weights, model_options
+from fairseq_lite.checkpoints import Checkpoint, model_of, model_options
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
 from fairseq_lite.models.pruned import BASES, PREFIX
@@ -24,9 +24,7 @@ def shrink(checkpoint: Checkpoint, path: str) -> Checkpoint:
     shrunk and where nothing is to be removed.
     """
     base = _supported_model(checkpoint, path)
-    model = build_model_of(checkpoint, path)
-    load_weights(model, checkpoint, path)
-    cuts = find_cuts(model)
+    cuts = find_cuts(model_of(checkpoint, path))
     if not cuts:
         raise UserError(f"{path}: no neuron to remove is zero; train with a criterion ..._with_pruning first")
     shrunk = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}

@@ -52,7 +52,7 @@ class PrunedMixin:
     @classmethod
     def build_model(cls, args, task):
         if not getattr(args, "pruned_widths", None):
-            raise UserError(f"--arch {PREFIX}...: has no widths; it is for checkpoints that `fairseq-lite shrink` wrote")
+            raise UserError(f"--arch {PREFIX}...: has no widths; it is for what `fairseq-lite shrink` wrote")
         model = super().build_model(args, task)
         model.widths = {name: Widths(*sizes) for name, sizes in json.loads(args.pruned_widths).items()}
         model._narrow("")

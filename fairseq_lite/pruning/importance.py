@@ -11,6 +11,10 @@ from torch import Tensor
 from fairseq_lite.pruning.neurons import Neurons
 
 
+def _several_workers() -> bool:
+    return distributed.get_data_parallel_world_size() > 1
+
+
 class Importance:
     """Scores of all units, a vector for each entry of `layers`; no gradient is looked at unless a subclass does."""
 
@@ -79,7 +83,7 @@ class Taylor(Importance):
     def scores(self) -> Optional[List[Tensor]]:
         """The sums over all workers since the last call of `restart`."""
         flat = torch.cat(self.sums)
-        if distributed.get_data_parallel_world_size() > 1:
+        if _several_workers():
             distributed.all_reduce(flat, group=distributed.get_data_parallel_group())
         if not flat.any():
             return None
@@ -94,7 +98,7 @@ class Taylor(Importance):
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
         # the first worker's sums are those that were saved
-        if distributed.get_data_parallel_rank() == 0:
+        if not _several_workers() or distributed.get_data_parallel_rank() == 0:
             for layer, total in zip(self.layers, self.sums):
                 total.copy_(state[layer.name])
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 # fairseq's pytorch_ddp wants a GPU.
-OPTIONS = ["--max-update", "5", "--max-tokens", "200", "--dropout", "0", "--share-all-embeddings", "--ddp-backend", "legacy_ddp"]
+OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --share-all-embeddings --ddp-backend legacy_ddp".split()
 FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only attention --weight-decay 0.1"
 PRUNED = "--criterion cross_entropy_with_pruning --pruning-target 0.5 --pruning-end 4 --pruning-steps 2"
 

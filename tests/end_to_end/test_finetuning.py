@@ -93,8 +93,8 @@ def test_only_what_is_asked_for_is_trained(finetune, load, tmp_path, options, tr
 
 def test_resumed_finetuning_equals_an_uninterrupted_one(finetune, load, tmp_path):
     uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
-    options = ["--train-only", "attention", "--unfreeze-at", "12", "--max-tokens", "200"]
-    options += ["--max-update", "16", "--save-interval-updates", "8"]
+    options = "--train-only attention --unfreeze-at 12 --max-tokens 200".split()
+    options += "--max-update 16 --save-interval-updates 8".split()
     finetune(uninterrupted, *options)
     resumed.mkdir()
     shutil.copy(uninterrupted / "checkpoint_1_8.pt", resumed / "checkpoint_last.pt")
@@ -115,7 +115,7 @@ def test_finetune_from_model_works_as_well(train, transformer, load, tmp_path):
 
 
 def test_a_lite_transformer_becomes_recurrent(finetune, model, run, corpus, tmp_path):
-    options = ["--arch", "lite_transformer_tiny", "--decoder-feature-map", "t2r", "--linear-attention", "causal,cross"]
+    options = "--arch lite_transformer_tiny --decoder-feature-map t2r --linear-attention causal,cross".split()
     finetune(tmp_path, *options, "--pretrained", model / "checkpoint_last.pt", "--max-update", 100)
     output = run(
         "fairseq-generate", corpus, "--user-dir", "fairseq_lite", "--path", tmp_path / "checkpoint_last.pt", "--cpu",
@@ -125,15 +125,15 @@ def test_a_lite_transformer_becomes_recurrent(finetune, model, run, corpus, tmp_
 
 
 def test_a_language_model(train_language_model, run, text_corpus, tmp_path):
-    sizes = ["--decoder-embed-dim", "32", "--decoder-input-dim", "32", "--decoder-output-dim", "32", "--decoder-ffn-embed-dim", "32"]
-    sizes += ["--decoder-layers", "2", "--decoder-attention-heads", "2"]
+    sizes = "--decoder-embed-dim 32 --decoder-input-dim 32 --decoder-output-dim 32 --decoder-ffn-embed-dim 32".split()
+    sizes += "--decoder-layers 2 --decoder-attention-heads 2".split()
     train_language_model(tmp_path / "stock", "--arch", "transformer_lm", *sizes, "--max-update", 100)
     train_language_model(
         tmp_path / "rnn", "--task", "finetune_language_modeling", "--arch", "t2r_transformer_lm", *sizes,
         "--pretrained", tmp_path / "stock" / "checkpoint_last.pt", "--max-update", 60,
     )  # fmt: skip
-    windows = ["--sample-break-mode", "none", "--tokens-per-sample", "32", "--context-window", "16", "--max-sentences", "1"]
-    for options, limit in ((["--sample-break-mode", "eos"], 3), (windows, 5)):
+    windows = "--sample-break-mode none --tokens-per-sample 32 --context-window 16 --max-sentences 1".split()
+    for options, limit in (("--sample-break-mode eos".split(), 3), (windows, 5)):
         evaluated = run(
             "fairseq-eval-lm", text_corpus, "--user-dir", "fairseq_lite", "--cpu", "--max-tokens", 2000,
             "--path", tmp_path / "rnn" / "checkpoint_last.pt", *options,

@@ -7,10 +7,12 @@ import pytest
 import torch
 from checks import assert_one_line, assert_same_weights, bleu, perplexity
 
-STOCK = ["--arch", "transformer_tiny", "--share-all-embeddings", "--criterion", "label_smoothed_cross_entropy_with_pruning"]
-HALF = ["--pruning-target", "0.5", "--pruning-start", "20", "--pruning-end", "120", "--pruning-steps", "5"]
-LITE = ["--arch", "lite_transformer_tiny", "--share-all-embeddings", "--criterion", "cross_entropy_with_pruning"]
-EVERYTHING = ["--pruning-target", "1", "--pruning-end", "2", "--pruning-steps", "2", "--max-update", "4"]
+STOCK = (
+    "--arch transformer_tiny --share-all-embeddings --criterion label_smoothed_cross_entropy_with_pruning"
+).split()
+HALF = "--pruning-target 0.5 --pruning-start 20 --pruning-end 120 --pruning-steps 5".split()
+LITE = "--arch lite_transformer_tiny --share-all-embeddings --criterion cross_entropy_with_pruning".split()
+EVERYTHING = "--pruning-target 1 --pruning-end 2 --pruning-steps 2 --max-update 4".split()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_a_shrunk_checkpoint_averages_and_finetunes(run, train, shrunk, tmp_path
 
 @pytest.mark.parametrize("options", [STOCK, LITE], ids=["transformer", "lite"])
 def test_resuming_within_a_window_equals_an_uninterrupted_run(train, load, tmp_path, options):
-    pruning = ["--pruning-target", "0.6", "--pruning-end", "12", "--pruning-steps", "3", "--max-tokens", "200"]
+    pruning = "--pruning-target 0.6 --pruning-end 12 --pruning-steps 3 --max-tokens 200".split()
     train(tmp_path / "whole", *options, *pruning, "--max-update", 14)
     train(tmp_path / "parts", *options, *pruning, "--max-update", 6)
     train(tmp_path / "parts", *options, *pruning, "--max-update", 14)
@@ -93,7 +95,7 @@ def test_resuming_within_a_window_equals_an_uninterrupted_run(train, load, tmp_p
 
 @pytest.mark.parametrize("options", [STOCK, LITE], ids=["transformer", "lite"])
 def test_a_target_of_zero_changes_nothing(train, load, tmp_path, options):
-    few = ["--max-update", "8", "--max-tokens", "200"]
+    few = "--max-update 8 --max-tokens 200".split()
     criterion = options[-1]
     train(tmp_path / "pruning", *options, *few, "--pruning-target", 0, "--pruning-end", 6)
     train(tmp_path / "plain", *options[:-1], criterion.replace("_with_pruning", ""), *few)
@@ -111,7 +113,7 @@ def test_a_model_without_any_neuron_still_runs(run, train, generate, tmp_path, p
     "options", ["--pruning-granularity weight --pruning-importance magnitude", "--pruning-importance random"]
 )
 def test_other_importances_and_granularities(train, load, tmp_path, options):
-    train(tmp_path, *STOCK, *options.split(), *["--pruning-target", "0.5", "--pruning-end", "2", "--max-update", "4"])
+    train(tmp_path, *STOCK, *options.split(), *"--pruning-target 0.5 --pruning-end 2 --max-update 4".split())
     state = load(tmp_path / "checkpoint_last.pt")["model"]
     entries = torch.cat([weight.flatten() for weight in prunable_weights(state)])
     assert (entries == 0).float().mean() == pytest.approx(0.5, abs=0.03)
@@ -120,7 +122,7 @@ def test_other_importances_and_granularities(train, load, tmp_path, options):
 def test_language_model(run, train_language_model, text_corpus, tmp_path, plugin):
     train_language_model(
         tmp_path, "--criterion", "adaptive_loss_with_pruning", "--adaptive-softmax-cutoff", "8",
-        *["--ddp-backend", "legacy_ddp", "--pruning-target", "0.3", "--pruning-end", "40", "--max-update", "100"],
+        *"--ddp-backend legacy_ddp --pruning-target 0.3 --pruning-end 40 --max-update 100".split(),
     )  # fmt: skip
     run("fairseq-lite", "shrink", tmp_path / "checkpoint_last.pt", tmp_path / "shrunk.pt")
     scores = [
@@ -150,11 +152,11 @@ def labelled_corpus(run, tmp_path_factory):
 def test_classifier(run, labelled_corpus, tmp_path, plugin):
     run(
         "fairseq-train", labelled_corpus, "--user-dir", plugin, "--task", "sentence_prediction", "--num-classes", 2,
-        "--init-token", 0, "--arch", "roberta", *["--encoder-embed-dim", "32", "--encoder-ffn-embed-dim", "64"],
-        *["--encoder-layers", "2", "--encoder-attention-heads", "2", "--max-positions", "32"],
-        "--criterion", "sentence_prediction_with_pruning", *["--pruning-targets", "q=1,k=1,i=0.4", "--pruning-end", "60"],
-        *["--cpu", "--optimizer", "adam", "--lr", "0.002", "--batch-size", "20", "--max-update", "200", "--seed", "1"],
-        *["--no-progress-bar", "--no-epoch-checkpoints", "--num-workers", "0", "--required-batch-size-multiple", "1"],
+        "--init-token", 0, "--arch", "roberta", *"--encoder-embed-dim 32 --encoder-ffn-embed-dim 64".split(),
+        *"--encoder-layers 2 --encoder-attention-heads 2 --max-positions 32".split(),
+        "--criterion", "sentence_prediction_with_pruning", *"--pruning-targets q=1,k=1,i=0.4 --pruning-end 60".split(),
+        *"--cpu --optimizer adam --lr 0.002 --batch-size 20 --max-update 200 --seed 1".split(),
+        *"--no-progress-bar --no-epoch-checkpoints --num-workers 0 --required-batch-size-multiple 1".split(),
         "--save-dir", tmp_path,
     )  # fmt: skip
     run("fairseq-lite", "shrink", tmp_path / "checkpoint_last.pt", tmp_path / "shrunk.pt")

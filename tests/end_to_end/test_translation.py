@@ -38,7 +38,7 @@ def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_
 
 def test_latency_of_two_checkpoints(run, model):
     checkpoints = [next(model.glob("checkpoint_*_380.pt")), model / "checkpoint_last.pt"]
-    options = ["--batch-sizes", "1", "2", "--rounds", "2", "--threads", "1", "--src-len", "5", "--tgt-len", "6", "--json"]
+    options = "--batch-sizes 1 2 --rounds 2 --threads 1 --src-len 5 --tgt-len 6 --json".split()
     measured = json.loads(run("fairseq-lite", "latency", *checkpoints, *options).stdout)
     assert measured["environment"].startswith("1 threads")
     rows = measured["latencies"]
@@ -70,7 +70,7 @@ def test_validate_reports_a_low_loss(run, corpus, model):
 def test_resumed_training_equals_an_uninterrupted_one(train, load, tmp_path):
     # all in the first epoch: when it resumes in a later one, fairseq's main branch batches anew
     uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
-    options = ["--max-tokens", "200", "--max-update", "20", "--save-interval-updates", "10", "--weight-dropout", "0.1"]
+    options = "--max-tokens 200 --max-update 20 --save-interval-updates 10 --weight-dropout 0.1".split()
     train(uninterrupted, *options)
     resumed.mkdir()
     shutil.copy(uninterrupted / "checkpoint_1_10.pt", resumed / "checkpoint_last.pt")

@@ -6,6 +6,7 @@ import copy
 import json
 from typing import Dict
 
+from fairseq.dataclass.utils import omegaconf_no_object_check
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -44,12 +45,15 @@ def _supported_model(checkpoint: Checkpoint, path: str) -> str:
 
 
 def _with_widths(cfg, architecture: str, cuts: Dict[str, Cut]):
-    cfg = copy.deepcopy(cfg)
-    OmegaConf.set_struct(cfg, False)
-    options = cfg["model"]
+    options = copy.deepcopy(cfg["model"])
+    if OmegaConf.is_config(options):
+        OmegaConf.set_struct(options, False)
     widths = json.dumps({name: cut.widths() for name, cut in cuts.items()})
     for name, value in (("_name", architecture), ("arch", architecture), ("pruned_widths", widths)):
         setattr(options, name, value)
+    cfg = copy.deepcopy(cfg)
+    with omegaconf_no_object_check():
+        cfg["model"] = options
     return cfg
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "latency": "time checkpoints on the CPU, side by side",
     "mult-adds": "count the multiply-adds and the parameters of a model",
     "shrink": "remove the pruned neurons of a checkpoint for good",
+    "sparsity": "tell which part of each component and layer of a checkpoint is pruned",
     "user-dir": "print the path for fairseq's --user-dir",
 }
 

@@ -1,5 +1,6 @@
 """Architectures of shrunk checkpoints: models as they were, but for linear layers of the neurons that are left."""
 
+import copy
 import json
 from typing import Dict
 
@@ -22,6 +23,15 @@ BASES = (
     "t2r_transformer",
     "t2r_transformer_lm",
 )
+
+
+def unpruned_options(options):
+    """The options of a model before it was shrunk; of one that was not, its own."""
+    name = getattr(options, "_name", None) or options.arch
+    options = copy.deepcopy(options)
+    if name.startswith(PREFIX):
+        options._name = options.arch = name[len(PREFIX) :]
+    return options
 
 
 def narrow(model: nn.Module, widths: Dict[str, Widths]) -> None:

@@ -1,0 +1,36 @@
+"""fairseq-lite sparsity: which part of each component and layer of a checkpoint is pruned."""
+
+from rich.console import Console
+from rich.table import Table
+
+from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting
+from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.pruning.plots import plot_sparsity
+from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("checkpoint", help="masked or shrunk checkpoint")
+    parser.add_argument("--plot", metavar="FILE.png", help="heat map to write")
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    if args.plot:
+        refuse_overwriting(args.plot, [args.checkpoint])
+    sparsity = sparsity_of(read_checkpoint(args.checkpoint), args.checkpoint)
+    print_table(sparsity)
+    if args.plot:
+        plot_sparsity(sparsity, args.plot)
+
+
+def print_table(sparsity: Sparsity) -> None:
+    """One row a layer, one column a component."""
+    table = Table(box=None, title=f"% of {sparsity.unit} pruned (x: attention to the source)", title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    for title in (*sparsity.components, "all"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for layer in (*sparsity.layers, ""):
+        parts = [sparsity.part(layer, component) for component in (*sparsity.components, "")]
+        table.add_row(layer or "all", *(f"{100 * part:.0f}" if part == part else "" for part in parts))
+    Console().print(table)

@@ -1,0 +1,45 @@
+"""Pictures of pruning, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import os
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.pruning.sparsity import CROSS, Sparsity
+
+SOURCE = "\n(x: attention to the source)"
+
+
+def _pyplot():
+    try:
+        import matplotlib
+    except ImportError:
+        raise UserError("--plot: needs matplotlib; pip install 'fairseq-lite[plots]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def plot_sparsity(sparsity: Sparsity, path: str) -> None:
+    """Write a heat map of the pruned part of each component (columns) and layer (rows); a picture named by suffix."""
+    pyplot = _pyplot()
+    rows, columns = [*sparsity.layers, "all"], [*sparsity.components, "all"]
+    parts = [
+        [sparsity.part("" if row == "all" else row, "" if column == "all" else column) for column in columns]
+        for row in rows
+    ]
+    figure, axes = pyplot.subplots(figsize=(1.6 + 0.62 * len(columns), 1.4 + 0.34 * len(rows)), layout="constrained")
+    image = axes.imshow(parts, cmap="YlOrRd", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    for y, row in enumerate(parts):
+        for x, part in enumerate(row):
+            if part == part:
+                axes.text(x, y, f"{part:.0%}", ha="center", va="center", fontsize=8, color="w" if part > 0.7 else "k")
+    axes.set_title(f"pruned {sparsity.unit} by component and layer" + SOURCE * any(c[0] == CROSS for c in columns))
+    figure.colorbar(image, format=lambda part, _: f"{part:.0%}")
+    temporary = f"{path}.tmp{os.path.splitext(path)[1]}"
+    figure.savefig(temporary, dpi=150)
+    pyplot.close(figure)
+    os.replace(temporary, path)

@@ -1,0 +1,75 @@
+"""Which part of each component of each layer is pruned."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import Dict, List, Tuple
+
+from torch import Tensor
+
+from fairseq_lite.checkpoints import Checkpoint, build_model_of, model_options
+from fairseq_lite.models.pruned import unpruned_options
+from fairseq_lite.pruning.neurons import COMPONENTS, component_of, prunable_layers
+
+# Before the components of attention to the source.
+CROSS = "x"
+
+
+@dataclass
+class Sparsity:
+    """Parts that are pruned, by (layer, component), of `unit`: neurons, or weights where no whole neuron is."""
+
+    unit: str
+    pruned: Dict[Tuple[str, str], int]
+    whole: Dict[Tuple[str, str], int]
+
+    @property
+    def layers(self) -> List[str]:
+        return list(dict.fromkeys(layer for layer, _ in self.whole))
+
+    @property
+    def components(self) -> List[str]:
+        present = {component for _, component in self.whole}
+        ordered = [prefix + component for prefix in ("", CROSS) for component in COMPONENTS]
+        return [component for component in ordered if component in present]
+
+    def part(self, layer: str = "", component: str = "") -> float:
+        """The pruned part of a component of a layer; of all where one is not named; nan where there is none."""
+        cells = [key for key in self.whole if layer in ("", key[0]) and component in ("", key[1])]
+        whole = sum(self.whole[key] for key in cells)
+        return sum(self.pruned[key] for key in cells) / whole if whole else float("nan")
+
+
+def _cell(name: str) -> Tuple[str, str]:
+    """The row and the column of a linear layer: decoder.layers.0.encoder_attn.q_proj is `xq` of `decoder 0`."""
+    cross = CROSS if ".encoder_attn." in name else ""
+    place = re.search(r"(\w+)\.(?:\w+\.)?layers\.(\d+)\.", name)
+    return f"{place[1]} {place[2]}" if place else "head", cross + component_of(name)
+
+
+def _zeros(weight: Tensor, unit: str) -> int:
+    return int((weight == 0).all(dim=1).sum() if unit == "neurons" else (weight == 0).sum())
+
+
+def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
+    """The sparsity of a checkpoint, masked or shrunk, against the model that it was before."""
+    state = checkpoint["model"]
+    dense = copy.copy(checkpoint)
+    dense["cfg"] = {"model": unpruned_options(model_options(checkpoint, path))}
+    layers = prunable_layers(build_model_of(dense, path))
+    found = {layer.name: state[f"{layer.name}.weight"] for layer in layers}
+    removed = {layer.name: layer.linear.weight.numel() - found[layer.name].numel() for layer in layers}
+    some_neuron = any(removed.values()) or any(_zeros(weight, "neurons") for weight in found.values())
+    result = Sparsity("neurons" if some_neuron else "weights", {}, {})
+    for layer in layers:
+        whole, left = layer.linear.weight, found[layer.name]
+        if some_neuron:
+            size, gone = whole.size(0), whole.size(0) - left.size(0) + _zeros(left, "neurons")
+        else:
+            size, gone = whole.numel(), _zeros(left, "weights")
+        cell = _cell(layer.name)
+        result.whole[cell] = result.whole.get(cell, 0) + size
+        result.pruned[cell] = result.pruned.get(cell, 0) + gone
+    return result

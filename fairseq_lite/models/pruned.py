@@ -9,6 +9,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, register_model,
 from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
+from fairseq_lite.checkpoints import model_options, read_checkpoint
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import leave_fast_path
 from fairseq_lite.modules import PrunedLinear, Widths
@@ -56,13 +57,30 @@ def _fit_heads(attention: MultiheadAttention) -> None:
         attention.skip_embed_dim_check = True
 
 
+def _widths_in(path: str) -> str:
+    widths = getattr(model_options(read_checkpoint(path), path), "pruned_widths", None)
+    if widths is None:
+        raise UserError(f"--pruned-widths {path}: is not shrunk; name a checkpoint that `fairseq-lite shrink` wrote")
+    return widths
+
+
 class PrunedMixin:
     """Builds the model of the checkpoint that was shrunk, then narrows it."""
 
     @classmethod
+    def add_args(cls, parser):
+        super().add_args(parser)
+        parser.add_argument(
+            "--pruned-widths", metavar="CHECKPOINT", help="checkpoint that `fairseq-lite shrink` wrote, to train on"
+        )
+
+    @classmethod
     def build_model(cls, args, task):
-        if not getattr(args, "pruned_widths", None):
-            raise UserError(f"--arch {PREFIX}...: has no widths; it is for what `fairseq-lite shrink` wrote")
+        given = getattr(args, "pruned_widths", None)
+        if not given:
+            raise UserError("--pruned-widths: not given; name the checkpoint that `fairseq-lite shrink` wrote")
+        if not given.startswith("{"):
+            args.pruned_widths = _widths_in(given)
         model = super().build_model(args, task)
         model.widths = {name: Widths(*sizes) for name, sizes in json.loads(args.pruned_widths).items()}
         model._narrow("")

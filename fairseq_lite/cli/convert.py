@@ -1,4 +1,5 @@
 import os
+from typing import Tuple
 
 from fairseq_lite.checkpoints import refuse_overwriting, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
@@ -25,13 +26,13 @@ def run(args, rest) -> None:
     print(f"converted {args.input} into {output}: {name}, {sum(distinct.values()):,} numbers")
 
 
-def _convert_file(format: str, source: str, output: str):
+def _convert_file(format: str, source: str, output: str) -> Tuple[str, Checkpoint]:
     checkpoint = CONVERTERS[format](source)
     write_checkpoint(checkpoint, output)
     return output, checkpoint
 
 
-def _convert_folder(format: str, source: str, output: str):
+def _convert_folder(format: str, source: str, output: str) -> Tuple[str, Checkpoint]:
     if os.path.exists(output) and not os.path.isdir(output):
         raise UserError(f"{output}: is a file; name a folder, for model.pt and dict.txt")
     checkpoint, dictionary = FOLDER_CONVERTERS[format](source)

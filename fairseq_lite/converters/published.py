@@ -14,6 +14,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
 from fairseq_lite.errors import UserError
 from fairseq_lite.mistakes import unreadable_checkpoint
+from fairseq_lite.models.fast_path import drop_fast_path_copies
 
 State = Dict[str, torch.Tensor]
 
@@ -85,11 +86,15 @@ def checkpoint_of(options: argparse.Namespace, state: State, path: str) -> Check
     model = build_model_of(checkpoint, path)
     model.upgrade_state_dict(state)
     _take_placeholders(state, model.state_dict())
-    wrong = shape_mismatches(state, model.state_dict())
+    wanted = model.state_dict()
+    # Filled when a checkpoint is loaded.
+    drop_fast_path_copies(wanted)
+    wrong = shape_mismatches(state, wanted)
     if wrong:
         raise UserError(f"{path}: {len(wrong)} weights do not fit {options.arch}: {'; '.join(wrong)}")
     model.load_state_dict(state, strict=True)
     checkpoint["model"] = model.state_dict()
+    drop_fast_path_copies(checkpoint["model"])
     return checkpoint
 
 

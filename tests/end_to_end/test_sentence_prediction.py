@@ -1,0 +1,147 @@
+"""A BERT, converted, finetuned by fairseq's commands to tell classes of sentences."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_lite.checkpoints import load_model
+
+save_file = pytest.importorskip("safetensors.torch").save_file
+
+PLACES = ["ham", "rye", "cheddar", "york"]
+FOODS = ["plum", "bread", "soup", "rice"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+VOCABULARY = [*SPECIAL[:3], "the", "of", *PLACES, *FOODS, *SPECIAL[3:]]
+WIDTH, FFN, HEADS, POSITIONS = 16, 32, 2, 12
+HEAD = "sentence_classification_head"
+
+
+def bert_weights():
+    """Random weights of a BERT of one layer, under the names of transformers."""
+    shapes = {
+        "embeddings.word_embeddings.weight": (len(VOCABULARY), WIDTH),
+        "embeddings.position_embeddings.weight": (POSITIONS, WIDTH),
+        "embeddings.token_type_embeddings.weight": (2, WIDTH),
+    }
+    linears = {f"attention.self.{name}": (WIDTH, WIDTH) for name in ("query", "key", "value")}
+    linears["attention.output.dense"] = (WIDTH, WIDTH)
+    linears["intermediate.dense"], linears["output.dense"] = (FFN, WIDTH), (WIDTH, FFN)
+    for name, shape in linears.items():
+        shapes[f"encoder.layer.0.{name}.weight"], shapes[f"encoder.layer.0.{name}.bias"] = shape, shape[:1]
+    state = {name: 0.1 * torch.randn(shape) for name, shape in shapes.items()}
+    for name in ("embeddings", "encoder.layer.0.attention.output", "encoder.layer.0.output"):
+        state[f"{name}.LayerNorm.weight"], state[f"{name}.LayerNorm.bias"] = torch.ones(WIDTH), torch.zeros(WIDTH)
+    return state
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A folder as transformers saves a BERT."""
+    folder = tmp_path_factory.mktemp("bert")
+    config = dict(
+        model_type="bert", hidden_size=WIDTH, intermediate_size=FFN, num_attention_heads=HEADS, num_hidden_layers=1,
+        max_position_embeddings=POSITIONS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    save_file(bert_weights(), str(folder / "model.safetensors"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(run, bert):
+    run("fairseq-lite", "convert", "bert", bert, bert / "fairseq")
+    return bert / "fairseq"
+
+
+def sentence(rng):
+    names = rng.choice([PLACES, FOODS])
+    words = [rng.choice([*names, "the", "of"]) for _ in range(rng.randint(1, 6))]
+    return " ".join([*words, rng.choice(names)]), "place" if names is PLACES else "food"
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    """Sentences of two classes, a line each."""
+    folder, rng = tmp_path_factory.mktemp("sentences"), random.Random(3)
+    for split, size in (("train", 300), ("valid", 40), ("test", 40)):
+        texts, labels = zip(*(sentence(rng) for _ in range(size)))
+        (folder / f"{split}.text").write_text("\n".join(texts) + "\n")
+        (folder / f"{split}.label").write_text("\n".join(labels) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def binarised(run, pretrained, sentences, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("binarised")
+    for kind, name, options in (
+        ("text", "input0", ["--srcdict", pretrained / "dict.txt"]),
+        ("label", "label", ["--padding-factor", 1]),
+    ):
+        texts = [f"--{split}pref={sentences / split}.{kind}" for split in ("train", "valid")]
+        run("fairseq-preprocess", "--only-source", *texts, *options, "--destdir", folder / name)
+    return folder
+
+
+SIZES = (
+    f"--encoder-layers 1 --encoder-embed-dim {WIDTH} --encoder-ffn-embed-dim {FFN} --encoder-attention-heads {HEADS}"
+)
+
+
+@pytest.mark.parametrize("start", ["--finetune-from-model", "--restore-file"])
+def test_finetuning_starts_from_the_converted_model(start, run, plugin, pretrained, binarised, tmp_path):
+    # To the end of an epoch: the thread that reads ahead in fairseq can abort a process that ends before.
+    resets = ["--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler"]
+    run(
+        "fairseq-train", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
+        "--num-classes", 2, "--criterion", "sentence_prediction", "--init-token", 0, "--max-positions", POSITIONS,
+        "--arch", "roberta", *SIZES.split(), "--optimizer", "adam", "--lr", 0.01, "--batch-size", 30,
+        "--max-epoch", 6, "--num-workers", 0, "--no-epoch-checkpoints", "--disable-validation",
+        "--save-dir", tmp_path, start, pretrained / "model.pt", *(resets if start == "--restore-file" else []),
+    )  # fmt: skip
+    path = tmp_path / "checkpoint_last.pt"
+    process = run(
+        "fairseq-validate", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
+        "--criterion", "sentence_prediction", "--path", path, "--valid-subset", "valid", "--batch-size", 40,
+        "--log-format", "simple",
+    )  # fmt: skip
+    assert float(re.search(r"\| accuracy (\S+)", process.stdout + process.stderr)[1]) > 90
+    logits, _ = load_model(str(path))(torch.tensor([[0, 5, 6, 2]]), classification_head_name=HEAD)
+    assert logits.shape == (1, 2)
+
+
+def test_the_example_of_neuron_pruning(bert, sentences, tmp_path):
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("sklearn")
+    repository = Path(__file__).parents[2]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "EPOCHS": "3", "ENCODER": SIZES}
+
+    def script(name, *arguments):
+        command = ["bash", f"examples/neuron_pruning/{name}.sh", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=repository, env=environment, capture_output=True, text=True, timeout=300, check=True
+        ).stdout
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    script("prepare", bert, sentences, data)
+    # The shortest sentences come first, with their classes.
+    texts, labels = ((data / "text" / f"train.{kind}").read_text().splitlines() for kind in ("text", "label"))
+    assert sorted(map(len, map(str.split, texts))) == list(map(len, map(str.split, texts)))
+    assert all(label == ("place" if text.split()[-1] in PLACES else "food") for text, label in zip(texts, labels))
+
+    options = ("--cpu", "--max-positions", POSITIONS, "--lr", 0.01)
+    first = script("train", data, out, *options)
+    scores = json.loads((out / "test.json").read_text())
+    assert scores["accuracy"] > 0.9 and scores["macro_f1"] > 0.9 and scores["sentences"] == 40
+    assert len((out / "valid.jsonl").read_text().splitlines()) == 3
+    assert script("train", data, out, *options) == first
+    assert sorted(path.name for path in out.iterdir()) == ["model.pt", "test.json", "train.log", "valid.jsonl"]

@@ -18,8 +18,9 @@ BASES = ("label_smoothed_cross_entropy", "cross_entropy", "adaptive_loss", "sent
 
 def updates_done() -> int:
     """The trainer's count of updates, which a criterion is not told."""
-    meter = metrics.get_meter("default", "num_updates")
-    return 0 if meter is None else int(meter.val)
+    # among the active ones: on resuming, fairseq loads old values into others that it then leaves alone
+    counts = [meters["num_updates"].val or 0 for meters in metrics.get_active_aggregators() if "num_updates" in meters]
+    return int(max(counts, default=0))
 
 
 class PruningMixin:
@@ -52,6 +53,9 @@ class PruningMixin:
 
     def forward(self, model, sample, reduce=True):
         """The criterion's own loss, sample size and logging output, the latter with the sparsity."""
+        if self.pruner is None and not model.training:
+            # only validation: what is pruned is zero or gone
+            return super().forward(model, sample, reduce=reduce)
         pruner = self._pruner_of(model)
         if model.training:
             pruner.before_forward(updates_done() + 1)

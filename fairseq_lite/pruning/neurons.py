@@ -87,7 +87,8 @@ class Neurons:
 
     def reduce(self, values: Tensor) -> Tensor:
         """Sum what belongs to a unit; values: shaped like one of the parameters; returns [count]."""
-        return values.reshape(self.blocks, self.count, -1).sum(dim=(0, 2))
+        rows = values.flatten(1).sum(dim=1) if values.dim() > 1 else values
+        return rows.view(self.blocks, self.count).sum(dim=0)
 
     def expand(self, units: Tensor, parameter: Tensor) -> Tensor:
         """The inverse: units: [count], as a mask that broadcasts against the parameter."""

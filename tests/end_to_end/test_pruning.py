@@ -36,10 +36,10 @@ def shrunk(run, masked):
 
 @pytest.fixture(scope="module")
 def generate(run, corpus):
-    def generate(path, *options):
+    def generate(path, *options, **environment):
         process = run(
             "fairseq-generate", corpus, "--cpu", "--path", path, "--beam", 3, "--scoring", "sacrebleu",
-            "--max-tokens", 2000, *options,
+            "--max-tokens", 2000, *options, **environment,
         )  # fmt: skip
         hypotheses = {}
         for line in process.stdout.splitlines():
@@ -68,7 +68,8 @@ def test_every_checkpoint_has_the_sparsity_of_its_time(masked, load):
 
 
 def test_the_plain_model_loads_without_the_plugin_and_the_shrunk_one_says_the_same(generate, masked, shrunk, plugin):
-    plain, score = generate(masked / "checkpoint_last.pt")
+    # torch from 2.6 on refuses every such checkpoint of fairseq's unless the plugin, or this, allows it
+    plain, score = generate(masked / "checkpoint_last.pt", TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
     assert score > 50
     assert generate(shrunk, "--user-dir", plugin) == (plain, score)
 
@@ -199,7 +200,6 @@ def test_classifier(run, labelled_corpus, tmp_path, plugin):
         ("--pruning-target 0.5 --pruning-start 9 --pruning-end 5", ["--pruning-start 9 --pruning-end 5"]),
         ("--pruning-target 0.5 --pruning-end 5 --pruning-steps 0", ["--pruning-steps 0", "at least 1"]),
         ("--pruning-target 0.5 --pruning-end 5 --pruning-components i,x", ["--pruning-components i,x", "unknown x"]),
-        ("--pruning-target 0.5 --pruning-end 5 --pruning-components p", ["--pruning-components", "has no p"]),
         ("--pruning-target 0.5 --pruning-end 5 --pruning-components q,v", ["--pruning-components q,v", "pairs"]),
         ("--pruning-targets q=0.5,k=0.4 --pruning-end 5", ["--pruning-targets", "pairs"]),
         ("--pruning-targets i=much --pruning-end 5", ["--pruning-targets i=much"]),
@@ -209,6 +209,12 @@ def test_options_that_do_not_fit(train, tmp_path, options, parts):
     process = train(tmp_path / "model", *STOCK, *options.split(), succeeds=False)
     assert_one_line(process, *parts)
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_component_that_the_model_has_not(train, tmp_path):
+    options = "--pruning-target 0.5 --pruning-end 5 --pruning-components p".split()
+    process = train(tmp_path / "model", *STOCK, *options, succeeds=False)
+    assert_one_line(process, "--pruning-components", "has no p", "it has q, k, v, ao, i, o")
 
 
 def test_checkpoints_that_cannot_be_shrunk(run, model, train, tmp_path):

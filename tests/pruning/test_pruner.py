@@ -2,9 +2,8 @@ import pytest
 import torch
 from models import batch, build
 
-from fairseq_lite.errors import UserError
 from fairseq_lite.pruning.neurons import GRANULARITIES, prunable_layers
-from fairseq_lite.pruning.options import PruningOptions, check, chosen_layers, pools
+from fairseq_lite.pruning.options import PruningOptions
 from fairseq_lite.pruning.pruner import Pruner
 
 
@@ -72,22 +71,3 @@ def test_who_goes_on_from_a_pruned_model_knows_what_is_pruned():
     second = Pruner(model, given, updates=3)
     assert second.steps_done == first.steps_done == 1
     assert all(a.equal(b) for a, b in zip(first.masks.pruned, second.masks.pruned))
-
-
-def test_components_with_a_target_of_their_own_compete_within_themselves():
-    layers = chosen_layers(options(targets="q=1,k=1"), prunable_layers(build("transformer_tiny")))
-    made = pools(options(targets="q=1,k=1,i=0.5", target=0.2), layers)
-    competing = {tuple(sorted({c for n in pool.numbers for c in layers[n].components})): pool.target for pool in made}
-    assert competing == {("k", "q"): 1.0, ("i",): 0.5, ("ao", "o", "v"): 0.2}
-    by_component = pools(options(target=0.2, scope="component"), layers)
-    assert len(by_component) == 5 and {pool.target for pool in by_component} == {0.2}
-
-
-@pytest.mark.parametrize("given", [dict(target=0.5, end=0), dict(targets="q=0.5,k=0.5,i=0.1", end=3, start=3)])
-def test_options_that_fit(given):
-    check(options(**given))
-
-
-def test_components_that_the_model_has_not():
-    with pytest.raises(UserError, match="has no p; it has q, k, v, ao, i, o$"):
-        chosen_layers(options(target=0.5, components="i,p"), prunable_layers(build("transformer_tiny")))

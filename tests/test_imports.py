@@ -1,4 +1,4 @@
-"""The layers of the package import one way: modules <- models <- measure, converters, tasks <- cli."""
+"""The layers of the package import one way: modules <- models <- quantization <- measure, converters, tasks <- cli."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import fairseq_lite
 
 PACKAGE = Path(fairseq_lite.__file__).parent
-LAYERS = ["modules", "models", "measure", "converters", "tasks", "cli"]
+LAYERS = ["modules", "models", "quantization", "measure", "converters", "tasks", "cli"]
 
 
 def imported_layers(path):

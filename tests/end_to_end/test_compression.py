@@ -34,10 +34,10 @@ def compressed(compress, trained):
 
 
 @pytest.fixture(scope="module")
-def generate(run, corpus):
+def generate(run, corpus, plugin):
     def generate(checkpoint, *options, **settings):
         return run(
-            "fairseq-generate", corpus, "--user-dir", "fairseq_lite", "--path", checkpoint, "--cpu", "--beam", 4,
+            "fairseq-generate", corpus, "--user-dir", plugin, "--path", checkpoint, "--cpu", "--beam", 4,
             "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options, **settings,
         )  # fmt: skip
 
@@ -55,9 +55,9 @@ def test_generates(generate, compressed, trained, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_interactive(run, corpus, compressed, name):
+def test_interactive(run, corpus, plugin, compressed, name):
     output = run(
-        "fairseq-interactive", corpus, "--user-dir", "fairseq_lite", "--cpu", "--remove-bpe", "--path", compressed[name],
+        "fairseq-interactive", corpus, "--user-dir", plugin, "--cpu", "--remove-bpe", "--path", compressed[name],
         "--source-lang", "de", "--target-lang", "en", stdin="w1 w2 w4 w5\n",
     ).stdout  # fmt: skip
     (hypothesis,) = (line.split("\t")[2] for line in output.splitlines() if line.startswith("H-"))
@@ -65,9 +65,9 @@ def test_interactive(run, corpus, compressed, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_validate(run, corpus, compressed, name):
+def test_validate(run, corpus, plugin, compressed, name):
     process = run(
-        "fairseq-validate", corpus, "--user-dir", "fairseq_lite", "--task", "translation", "--cpu",
+        "fairseq-validate", corpus, "--user-dir", plugin, "--task", "translation", "--cpu",
         "--max-tokens", 2000, "--path", compressed[name],
     )  # fmt: skip
     assert float(re.search(r"\| loss (\S+)", process.stdout + process.stderr)[1]) < 2
@@ -85,13 +85,13 @@ def test_finetuning_starts_from_the_unpacked_weights(train, load, run, compresse
 
 
 @pytest.mark.parametrize("architecture", ["lite_transformer_lm_tiny", "transformer_lm"])
-def test_language_model(run, train_language_model, compress, text_corpus, architecture, tmp_path):
+def test_language_model(run, train_language_model, compress, text_corpus, plugin, architecture, tmp_path):
     sizes = "--decoder-embed-dim 64 --decoder-input-dim 64 --decoder-output-dim 64 --decoder-ffn-embed-dim 64"
     sizes += " --decoder-layers 2 --decoder-attention-heads 2"
     options = sizes.split() if architecture == "transformer_lm" else []
     train_language_model(tmp_path, "--arch", architecture, *options, "--max-update", 100)
     process = run(
-        "fairseq-eval-lm", text_corpus, "--user-dir", "fairseq_lite", "--cpu", "--max-tokens", 2000,
+        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--max-tokens", 2000,
         "--sample-break-mode", "eos", "--path", compress(tmp_path / "checkpoint_last.pt", "--method", "linear"),
     )  # fmt: skip
     assert perplexity(process) < 3

@@ -20,10 +20,10 @@ def finetune(train, transformer):
 
 
 @pytest.fixture(scope="module")
-def generate(run, corpus):
+def generate(run, corpus, plugin):
     def generate(checkpoint, *options):
         return run(
-            "fairseq-generate", corpus, "--user-dir", "fairseq_lite", "--path", checkpoint, "--cpu", "--beam", 4,
+            "fairseq-generate", corpus, "--user-dir", plugin, "--path", checkpoint, "--cpu", "--beam", 4,
             "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options,
         ).stdout  # fmt: skip
 
@@ -69,10 +69,10 @@ def test_generates_in_int8(generate, model, transformer, name):
     assert bleu(generate(checkpoint, "--int8-inference")) > 60
 
 
-def test_language_model_in_int8(run, train_language_model, text_corpus, tmp_path):
+def test_language_model_in_int8(run, train_language_model, text_corpus, plugin, tmp_path):
     train_language_model(tmp_path, "--max-update", 100)
     evaluated = run(
-        "fairseq-eval-lm", text_corpus, "--user-dir", "fairseq_lite", "--cpu", "--max-tokens", 2000,
+        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--max-tokens", 2000,
         "--path", tmp_path / "checkpoint_last.pt", "--sample-break-mode", "eos", "--int8-inference",
     )  # fmt: skip
     assert perplexity(evaluated) < 3

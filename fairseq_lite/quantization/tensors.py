@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class Quantised:
     quantiser: Union[Codebook, Grid]
     indices: Tensor
     filled: Tensor
-    nonzero: Union[Tensor, None]
+    nonzero: Optional[Tensor]
 
     def decode(self) -> Tensor:
         """The rows with quantised weights: [R, N], in float32."""

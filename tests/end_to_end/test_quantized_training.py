@@ -31,7 +31,7 @@ def generate(run, corpus, plugin):
 
 
 @pytest.mark.parametrize("method", ["kmeans", "linear"])
-def test_two_bits_are_enough_after_finetuning(finetune, run, generate, load, transformer, method, tmp_path):
+def test_two_bits_lose_less_after_finetuning(finetune, run, generate, load, transformer, method, tmp_path):
     finetune(
         tmp_path, "--quantize-finetune", 2, "--quantize-method", method, "--max-update", 150,
         "--disable-validation", "--ddp-backend", "legacy_ddp",
@@ -39,7 +39,7 @@ def test_two_bits_are_enough_after_finetuning(finetune, run, generate, load, tra
     before, after = tmp_path / "before.pt", tmp_path / "after.pt"
     for path, small in ((transformer, before), (tmp_path / "checkpoint_last.pt", after)):
         run("fairseq-lite", "compress", path, small, "--bits", 2, "--method", method)
-    assert bleu(generate(after)) > max(60, bleu(generate(before)))
+    assert bleu(generate(after)) > bleu(generate(before)) + 10
     if method == "kmeans":
         weight = load(tmp_path / "checkpoint_last.pt")["model"]["encoder.layers.0.fc1.weight"]
         assert len(weight.unique()) <= 4

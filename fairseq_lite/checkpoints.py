@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from fairseq import checkpoint_utils
@@ -29,12 +29,12 @@ def read_checkpoint(path: str) -> Checkpoint:
     return checkpoint
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: str) -> None:
+def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoint, str], None] = torch.save) -> None:
     """Write under a temporary name and rename, so that a cut never leaves half a file."""
     # As plain containers: weights-only loading refuses omegaconf's classes.
     cfg = OmegaConf.to_container(checkpoint["cfg"], resolve=True, enum_to_str=True)
     temporary = f"{path}.tmp"
-    torch.save(dict(checkpoint, cfg=cfg), temporary)
+    save(dict(checkpoint, cfg=cfg), temporary)
     os.replace(temporary, path)
 
 
@@ -110,7 +110,8 @@ def shape_mismatches(found: Dict[str, torch.Tensor], wanted: Dict[str, torch.Ten
 def average(checkpoints: Sequence[Dict[str, torch.Tensor]], names: Sequence[str]) -> Dict[str, torch.Tensor]:
     """The mean of state dicts, tensor by tensor; what is not floating point is taken from the last one.
 
-    Raises UserError that names all mismatches if they are not of one model.
+    Tied weights stay one tensor, which a checkpoint stores once. Raises UserError that names all mismatches if they
+    are not of one model.
     """
     last = checkpoints[-1]
     wrong = [
@@ -120,7 +121,15 @@ def average(checkpoints: Sequence[Dict[str, torch.Tensor]], names: Sequence[str]
     ]
     if wrong:
         raise UserError(f"not checkpoints of one model ({names[-1]} is the measure): {'; '.join(wrong)}")
-    return {key: _mean([state[key] for state in checkpoints]) for key in last}
+    means: Dict[Tuple, torch.Tensor] = {}
+    return {key: _mean_of_tied([state[key] for state in checkpoints], means) for key in last}
+
+
+def _mean_of_tied(tensors: Sequence[torch.Tensor], means: Dict[Tuple, torch.Tensor]) -> torch.Tensor:
+    identity = (tensors[-1].shape, *(tensor.data_ptr() for tensor in tensors))
+    if identity not in means:
+        means[identity] = _mean(tensors)
+    return means[identity]
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -24,6 +24,13 @@ def test_what_is_not_floating_point_comes_from_the_last(dtype):
     assert torch.equal(average(states, ["a", "b"])["mask"], states[1]["mask"])
 
 
+def test_tied_weights_stay_tied():
+    tied = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])]
+    mean = average([{"a": w, "b": w, "c": w.clone()} for w in tied], ["a", "b"])
+    assert mean["a"].data_ptr() == mean["b"].data_ptr() != mean["c"].data_ptr()
+    torch.testing.assert_close(mean["b"], torch.tensor([2.0, 3.0]))
+
+
 def test_average_names_every_mismatch():
     states = [{"w": torch.zeros(2), "old": torch.zeros(1)}, {"w": torch.zeros(3), "new": torch.zeros(1)}]
     with pytest.raises(UserError) as error:

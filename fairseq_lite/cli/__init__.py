@@ -7,10 +7,13 @@ from importlib import import_module
 
 COMMANDS = {
     "average": "average the weights of checkpoints",
+    "compress": "quantise, prune and pack a checkpoint into a small file that fairseq's commands load",
     "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
+    "decompress": "turn a compressed checkpoint into a plain one",
     "latency": "time checkpoints on the CPU, side by side",
     "mult-adds": "count the multiply-adds and the parameters of a model",
     "shrink": "remove the pruned neurons of a checkpoint for good",
+    "size": "list the bytes of checkpoints by part of the model",
     "sparsity": "tell which part of each component and layer of a checkpoint is pruned",
     "user-dir": "print the path for fairseq's --user-dir",
 }

@@ -1,4 +1,4 @@
-"""fairseq's tasks, started from a checkpoint whose softmax attention has been swapped for linear attention."""
+"""fairseq's tasks, started from a checkpoint: with softmax attention swapped, or weights trained to be quantised."""
 
 from dataclasses import dataclass, field
 from typing import List, Optional
@@ -12,6 +12,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules import LinearAttention
 from fairseq_lite.pretrained import new_weights, start_from
+from fairseq_lite.tasks.quantize import QuantizeMixin, QuantizeOptions
 
 TRAINABLE = ChoiceEnum(["all", "attention", "feature-maps"])
 
@@ -97,20 +98,20 @@ class FinetuneMixin:
 
 
 @dataclass
-class FinetuneTranslationConfig(FinetuneOptions, TranslationConfig):
+class FinetuneTranslationConfig(FinetuneOptions, QuantizeOptions, TranslationConfig):
     pass
 
 
 @dataclass
-class FinetuneLanguageModelingConfig(FinetuneOptions, LanguageModelingConfig):
+class FinetuneLanguageModelingConfig(FinetuneOptions, QuantizeOptions, LanguageModelingConfig):
     pass
 
 
 @register_task("finetune_translation", dataclass=FinetuneTranslationConfig)
-class FinetuneTranslationTask(FinetuneMixin, TranslationTask):
+class FinetuneTranslationTask(FinetuneMixin, QuantizeMixin, TranslationTask):
     """Translation, started from a checkpoint."""
 
 
 @register_task("finetune_language_modeling", dataclass=FinetuneLanguageModelingConfig)
-class FinetuneLanguageModelingTask(FinetuneMixin, LanguageModelingTask):
+class FinetuneLanguageModelingTask(FinetuneMixin, QuantizeMixin, LanguageModelingTask):
     """Language modelling, started from a checkpoint."""

@@ -168,3 +168,11 @@ def model(train, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     train(folder, "--max-update", 400, "--save-interval-updates", 380, "--share-all-embeddings")
     return folder
+
+
+@pytest.fixture(scope="session")
+def transformer(train, tmp_path_factory):
+    """The checkpoint of a stock Transformer."""
+    folder = tmp_path_factory.mktemp("transformer")
+    train(folder, "--arch", "transformer_tiny", "--max-update", 300, "--share-all-embeddings")
+    return folder / "checkpoint_last.pt"

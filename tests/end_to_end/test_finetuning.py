@@ -14,14 +14,6 @@ SHORT = ("--max-update", 3, "--lr", 0.01)
 
 
 @pytest.fixture(scope="session")
-def transformer(train, tmp_path_factory):
-    """The checkpoint of a stock Transformer."""
-    folder = tmp_path_factory.mktemp("transformer")
-    train(folder, "--arch", "transformer_tiny", "--max-update", 300, "--share-all-embeddings")
-    return folder / "checkpoint_last.pt"
-
-
-@pytest.fixture(scope="session")
 def finetune(train, transformer):
     """Finetunes it with linear attention; options override the defaults."""
 

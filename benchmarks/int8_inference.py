@@ -1,0 +1,67 @@
+"""Times translation with linear layers in dynamic int8 (--int8-inference) against float32.
+
+Usage: python benchmarks/int8_inference.py [--repetitions N] [--threads N] [--output FILE.md]
+
+Weights are random, so every sentence is decoded to the same length; the time is that of fairseq's SequenceGenerator.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Callable
+
+import torch
+from fairseq.sequence_generator import SequenceGenerator
+from timing import THREADS, environment, markdown_table, median_milliseconds
+
+from fairseq_lite.building import build_architecture, dictionary_of_size
+from fairseq_lite.quantization.int8 import run_linears_in_int8
+
+ARCHITECTURES = ("lite_transformer_iwslt_de_en", "lite_transformer_wmt_en_de_527m", "transformer_wmt_en_de")
+VOCABULARY, LENGTH, BEAM = 10000, 30, 4
+BATCH_SIZES = (1, 16)
+
+
+def translation(architecture: str, int8: bool, batch: int) -> Callable[[], object]:
+    """Translate `batch` sentences of LENGTH tokens into as many."""
+    torch.manual_seed(1)
+    model = build_architecture(architecture, ["--share-all-embeddings"], VOCABULARY)
+    model.make_generation_fast_(beamable_mm_beam_size=BEAM, need_attn=False)
+    if int8:
+        run_linears_in_int8(model)
+    dictionary = dictionary_of_size(VOCABULARY)
+    generator = SequenceGenerator([model], dictionary, beam_size=BEAM, max_len_a=0, max_len_b=LENGTH, min_len=LENGTH)
+    source = torch.randint(dictionary.nspecial, VOCABULARY, (batch, LENGTH))
+    sample = {"net_input": {"src_tokens": source, "src_lengths": torch.full((batch,), LENGTH)}}
+    return lambda: generator.generate([model], sample)
+
+
+@torch.no_grad()
+def table(repetitions: int) -> str:
+    rows = []
+    for architecture in ARCHITECTURES:
+        for batch in BATCH_SIZES:
+            runs = [translation(architecture, int8, batch) for int8 in (False, True)]
+            full, int8 = median_milliseconds(runs, repetitions)
+            rows.append([f"`{architecture}`", batch, f"{full:.0f}", f"{int8:.0f}", f"{full / int8:.2f}"])
+    return markdown_table(["model", "sentences", "float32 ms", "int8 ms", "float32 / int8"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=9, metavar="N", help="medians of N (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help="default: %(default)s")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to a file too")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    sizes = f"{LENGTH} source and target tokens, beam {BEAM}, vocabulary {VOCABULARY}, medians of {args.repetitions}"
+    engine = torch.backends.quantized.engine
+    text = f"{sizes}; {environment()}, engine {engine}.\n\n{table(args.repetitions)}\n"
+    print(text)
+    if args.output:
+        args.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

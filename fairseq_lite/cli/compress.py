@@ -1,0 +1,54 @@
+"""fairseq-lite compress: a checkpoint into a small file that fairseq's commands load."""
+
+import os
+
+from rich.console import Console
+from rich.progress import track
+
+from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.quantization.files import compress, save_deflated
+from fairseq_lite.quantization.magnitude import prune_smallest
+from fairseq_lite.quantization.states import count_weights
+from fairseq_lite.quantization.tensors import METHODS, Scheme
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("input", metavar="IN", help="checkpoint of any model of fairseq's or of this plugin's")
+    parser.add_argument("output", metavar="OUT", help="file to write")
+    parser.add_argument("--bits", type=int, default=8, metavar="N", help="bits a weight, 2 to 8 (default: %(default)s)")
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="kmeans",
+        help="levels by k-means, or evenly spaced in each row of a matrix (default: %(default)s)",
+    )
+    parser.add_argument("--per-row", action="store_true", help="k-means in each row instead of each matrix")
+    parser.add_argument(
+        "--prune-weights", type=float, default=0.0, metavar="S", help="first set the share S of smallest weights to 0"
+    )
+    parser.add_argument("--entropy-code", action="store_true", help="write frequent values with fewer bits, lossless")
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="store tensors unchanged whose name this regular expression is found in; may be given several times",
+    )
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    scheme = Scheme(args.bits, args.method, args.per_row, args.entropy_code, tuple(args.keep))
+    refuse_overwriting(args.output, [args.input])
+    checkpoint = read_checkpoint(args.input)
+    checkpoint["model"] = prune_smallest(checkpoint["model"], args.prune_weights, scheme)
+    weights = count_weights(checkpoint["model"])
+
+    def progress(names):
+        return track(names, description="compressing", console=Console(stderr=True), transient=True)
+
+    write_checkpoint(compress(checkpoint, scheme, progress), args.output, save_deflated)
+    size = os.path.getsize(args.output)
+    bits = f"{8 * size / weights:.2f} bits each"
+    print(f"compressed {args.input} into {args.output}: {weights:,} weights in {size:,} bytes, {bits}")

@@ -1,0 +1,15 @@
+from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.cli import no_more_arguments
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("input", metavar="IN", help="checkpoint that `fairseq-lite compress` wrote")
+    parser.add_argument("output", metavar="OUT", help="file to write, with weights in float32")
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    refuse_overwriting(args.output, [args.input])
+    # Reading unpacks.
+    write_checkpoint(read_checkpoint(args.input), args.output)
+    print(f"decompressed {args.input} into {args.output}")

@@ -1,0 +1,63 @@
+"""fairseq-lite size: the bytes of checkpoints, by part of the model."""
+
+import json
+import os
+from typing import Dict, List
+
+from rich.console import Console
+from rich.table import Table
+
+from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.errors import UserError
+from fairseq_lite.measure.sizes import PARTS, bytes_by_part
+
+DICTIONARIES = "dictionaries"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="any; the first is the measure of ratios")
+    parser.add_argument(
+        "--dict",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="dictionary that the models need, of the folder that fairseq-preprocess made; counts for each of them",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+
+
+def run(args, rest) -> None:
+    no_more_arguments(rest)
+    for path in args.dict:
+        if not os.path.isfile(path):
+            raise UserError(f"--dict {path}: no such file; give a dict.*.txt that fairseq-preprocess wrote")
+    dictionaries = sum(map(os.path.getsize, args.dict))
+    sizes = [{**bytes_by_part(path), DICTIONARIES: dictionaries} for path in args.checkpoints]
+    if args.json:
+        print(json.dumps(as_json(args.checkpoints, sizes), indent=2))
+    else:
+        print_table(args.checkpoints, sizes)
+
+
+def as_json(paths: List[str], sizes: List[Dict[str, int]]) -> List[Dict]:
+    first = sum(sizes[0].values())
+    return [
+        {"checkpoint": path, "bytes": parts, "total": sum(parts.values()), "ratio": first / sum(parts.values())}
+        for path, parts in zip(paths, sizes)
+    ]
+
+
+def print_table(paths: List[str], sizes: List[Dict[str, int]]) -> None:
+    """One column a checkpoint, one row a part that any of them has."""
+    table = Table(box=None)
+    table.add_column("bytes", no_wrap=True)
+    for path in paths:
+        table.add_column(path, justify="right", overflow="fold")
+    for part in (*PARTS, DICTIONARIES):
+        if any(parts[part] for parts in sizes):
+            table.add_row(part, *(f"{parts[part]:,}" for parts in sizes))
+    table.add_section()
+    totals = [sum(parts.values()) for parts in sizes]
+    table.add_row("on disk", *(f"{total:,}" for total in totals))
+    table.add_row("times smaller", *(f"{totals[0] / total:.2f}" for total in totals))
+    Console().print(table)

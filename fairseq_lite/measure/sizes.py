@@ -1,0 +1,74 @@
+"""Bytes of a checkpoint by part of the model."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict
+
+import torch
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.mistakes import unreadable_checkpoint
+from fairseq_lite.quantization.packing import Damaged
+from fairseq_lite.quantization.states import is_packed, packed_sizes
+
+EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER = (
+    "embeddings", "attention", "convolution", "FFN", "output", "norms, other weights",
+)  # fmt: skip
+OPTIMIZER, REST = "optimizer", "options and the rest"
+PARTS = (EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER, OPTIMIZER, REST)
+# The first pattern that is found in a weight's name tells its part.
+_PATTERNS = (
+    (OTHER, r"norm"),
+    (CONVOLUTION, r"\.conv\d*\.|\.linear\d\."),
+    (ATTENTION, r"attn|attention"),
+    (FFN, r"\.fc\d\.|ffn"),
+    (OUTPUT, r"output_projection|adaptive_softmax|embed_out|lm_head"),
+    (EMBEDDINGS, r"embed"),
+)
+
+
+def part_of(name: str) -> str:
+    """The part of the model that a weight of this name belongs to."""
+    return next((part for part, pattern in _PATTERNS if re.search(pattern, name)), OTHER)
+
+
+def bytes_by_part(path: str) -> Dict[str, int]:
+    """Bytes of a checkpoint's file, compressed or not, by part; together they are the file on disk.
+
+    Tied weights count once, with the first of their names. Raises UserError for what is no checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu")
+        state = checkpoint["model"]
+        sizes = packed_sizes(state) if is_packed(state) else _storage_sizes(state)
+    except Damaged as error:
+        raise UserError(f"{path}: this compressed checkpoint is damaged ({error})") from error
+    except Exception as error:
+        raise UserError(unreadable_checkpoint(path, error)) from error
+    parts = dict.fromkeys(PARTS, 0)
+    for name, size in sizes.items():
+        parts[part_of(name)] += size
+    parts[OPTIMIZER] = _bytes_within(checkpoint.get("last_optimizer_state"))
+    parts[REST] = os.path.getsize(path) - sum(parts.values())
+    return parts
+
+
+def _storage_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
+    sizes, seen = {}, set()
+    for name, tensor in state.items():
+        sizes[name] = 0 if tensor.data_ptr() in seen else tensor.numel() * tensor.element_size()
+        seen.add(tensor.data_ptr())
+    return sizes
+
+
+def _bytes_within(content) -> int:
+    """Bytes of all tensors in nested containers."""
+    if torch.is_tensor(content):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        content = content.values()
+    elif not isinstance(content, (list, tuple)):
+        return 0
+    return sum(map(_bytes_within, content))

@@ -1,0 +1,114 @@
+import argparse
+import random
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from fairseq_lite.building import build_architecture
+from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
+from fairseq_lite.converters.published import checkpoint_of
+from fairseq_lite.errors import UserError
+from fairseq_lite.quantization.files import compress, read_compressed_checkpoints, save_deflated
+from fairseq_lite.quantization.tensors import Scheme
+
+FOUR_BITS = Scheme(4)
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    """A stock Transformer's, with what training leaves beside the model."""
+    options = argparse.Namespace(arch="transformer_tiny", task="translation", criterion="cross_entropy")
+    model = build_architecture("transformer_tiny", ["--share-decoder-input-output-embed"], 100)
+    options.share_decoder_input_output_embed = True
+    checkpoint = checkpoint_of(options, model.state_dict(), "model")
+    checkpoint["optimizer_history"] *= 3
+    checkpoint["extra_state"].update(metrics={"train": []}, val_loss=2.5, ema=model.state_dict())
+    return {**checkpoint, "last_optimizer_state": {"state": [torch.zeros(10)]}}
+
+
+@pytest.fixture(scope="module")
+def compressed(checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("compressed") / "small.pt"
+    write_checkpoint(compress(checkpoint, FOUR_BITS), str(path), save_deflated)
+    return path
+
+
+def test_what_fairseq_needs_is_kept_and_nothing_else(compressed):
+    content = torch.load(compressed, weights_only=True)
+    assert content["cfg"]["model"]._name == "transformer_tiny"
+    assert len(content["optimizer_history"]) == 1
+    assert content["extra_state"] == {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}, "val_loss": 2.5}
+    assert "last_optimizer_state" not in content
+    assert list(content["model"]) == ["fairseq_lite.packed"]
+
+
+def test_options_cost_a_few_kilobytes(compressed):
+    packed = torch.load(compressed)["model"]["fairseq_lite.packed"]
+    assert len(packed) < compressed.stat().st_size < len(packed) + 8000
+
+
+def test_fairseq_reads_the_unpacked_model(compressed, checkpoint):
+    for read in (checkpoint_utils.load_checkpoint_to_cpu, read_checkpoint):
+        state = read(str(compressed))["model"]
+        assert list(state) == list(checkpoint["model"])
+        assert all(tensor.dtype == torch.float for tensor in state.values())
+    load_model(str(compressed))
+
+
+def test_reading_is_installed_twice_without_harm(compressed, monkeypatch):
+    monkeypatch.setattr(checkpoint_utils, "load_checkpoint_to_cpu", checkpoint_utils.load_checkpoint_to_cpu)
+    read_compressed_checkpoints()
+    load_model(str(compressed))
+
+
+def test_saved_again_by_torch_it_is_read_as_well(compressed, tmp_path):
+    content = torch.load(compressed)
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "again.pt", _use_new_zipfile_serialization=zipped)
+        load_model(str(tmp_path / "again.pt"))
+
+
+@pytest.fixture
+def same_model(compressed, tmp_path):
+    """Whether damaged bytes are refused with the file's name; fails if they are read as another model."""
+    whole = read_checkpoint(str(compressed))
+    path = tmp_path / "damaged.pt"
+
+    def refused(data):
+        path.write_bytes(data)
+        try:
+            damaged = read_checkpoint(str(path))
+            load_model(str(path))
+        except UserError as error:
+            assert str(path) in str(error)
+            return True
+        assert damaged["cfg"] == whole["cfg"]
+        for name, tensor in whole["model"].items():
+            assert torch.equal(damaged["model"][name], tensor)
+        return False
+
+    return refused
+
+
+def test_flipped_bits_are_refused(compressed, same_model):
+    data = compressed.read_bytes()
+    packed = data.index(b"fairseq_lite packed")
+    rng = random.Random(1)
+    inside = [rng.randrange(packed, packed + 20000) for _ in range(10)]
+    options = [rng.randrange(100, packed - 200) for _ in range(10)]
+    for position in (*inside, *options):
+        flipped = bytes([data[position] ^ 1 << rng.randrange(8)])
+        assert same_model(data[:position] + flipped + data[position + 1 :])
+
+
+def test_flipped_bits_of_the_archive_give_the_same_model_or_none(compressed, same_model):
+    data = compressed.read_bytes()
+    for position in range(len(data) - 600, len(data), 13):
+        same_model(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_truncated_files_are_refused(compressed, same_model, share):
+    data = compressed.read_bytes()
+    assert same_model(data[: int(share * len(data))])

@@ -1,7 +1,7 @@
 import os
 from typing import Tuple
 
-from fairseq_lite.checkpoints import refuse_overwriting, write_checkpoint
+from fairseq_lite.checkpoints import Checkpoint, refuse_overwriting, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.converters import CONVERTERS, FOLDER_CONVERTERS
 from fairseq_lite.errors import UserError

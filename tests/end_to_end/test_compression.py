@@ -75,7 +75,9 @@ def test_validate(run, corpus, plugin, compressed, name):
 
 @pytest.mark.parametrize("architecture, name", [("lite_transformer_tiny", "lite"), ("transformer_tiny", "stock")])
 @pytest.mark.parametrize("options", ["--finetune-from-model", "--task finetune_translation --pretrained"])
-def test_finetuning_starts_from_the_unpacked_weights(train, load, run, compressed, architecture, name, options, tmp_path):
+def test_finetuning_starts_from_the_unpacked_weights(
+    train, load, run, compressed, architecture, name, options, tmp_path
+):
     train(
         tmp_path, "--arch", architecture, "--share-all-embeddings", *options.split(), compressed[name],
         "--max-update", 1, "--lr", 0,

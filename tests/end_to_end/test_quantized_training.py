@@ -57,7 +57,9 @@ def test_resumed_training_equals_an_uninterrupted_one(finetune, load, method, tm
     assert_same_weights(*(load(folder / "checkpoint_last.pt")["model"] for folder in (uninterrupted, resumed)))
 
 
-@pytest.mark.parametrize("options", [["--quantize-finetune", 9], ["--quantize-finetune", 4, "--quantize-method", "log"]])
+@pytest.mark.parametrize(
+    "options", [["--quantize-finetune", 9], ["--quantize-finetune", 4, "--quantize-method", "log"]]
+)
 def test_mistakes(finetune, tmp_path, options):
     process = finetune(tmp_path / "model", *options, "--max-update", 1, succeeds=False)
     assert_one_line(process, *map(str, options[-2:]))

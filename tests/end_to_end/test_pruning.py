@@ -69,9 +69,12 @@ def test_every_checkpoint_has_the_sparsity_of_its_time(masked, load):
 
 def test_the_plain_model_loads_without_the_plugin_and_the_shrunk_one_says_the_same(generate, masked, shrunk, plugin):
     # torch from 2.6 on refuses every such checkpoint of fairseq's unless the plugin, or this, allows it
-    plain, score = generate(masked / "checkpoint_last.pt", TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    plain, _ = generate(masked / "checkpoint_last.pt", TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    with_plugin, score = generate(masked / "checkpoint_last.pt", "--user-dir", plugin)
+    # some distributions drop the end of a test set, which the plugin mends
+    assert len(plain) >= 40 and plain.items() <= with_plugin.items()
     assert score > 50
-    assert generate(shrunk, "--user-dir", plugin) == (plain, score)
+    assert generate(shrunk, "--user-dir", plugin) == (with_plugin, score)
 
 
 def test_shrinking_tells_what_is_left_and_keeps_its_input(run, masked, tmp_path):

@@ -7,13 +7,11 @@ All of q, k and v need gradients. A side that takes thirty times as long as the 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Callable
 
 import torch
 import torch.nn.functional as F
-from timing import THREADS, environment, markdown_table, median_milliseconds
+from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser, tell
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -86,18 +84,15 @@ def table(lengths: tuple[int, ...], repetitions: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = output_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer lengths and repetitions")
-    parser.add_argument("--output", type=Path, help="markdown file to write, beside printing")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
     lengths, repetitions = (LENGTHS[:4], 5) if args.quick else (LENGTHS, REPETITIONS)
     shape = f"B = 1, H = {HEADS}, d = {HEAD_DIM}, k = {FEATURES}, float32, forward and backward"
-    text = f"{shape}, medians of {repetitions}; {environment()}.\n\n{table(lengths, repetitions)}\n"
-    print(text)
-    if args.output:
-        args.output.write_text(text)
+    text = f"{shape}, medians of {repetitions}; {environment()}.\n\n{table(lengths, repetitions)}"
+    tell(text, args.output)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ Usage: python benchmarks/decoder_step.py [--output FILE.md]
 
 from __future__ import annotations
 
-import argparse
 from typing import Callable
 
 import torch
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
-from timing import THREADS, environment, markdown_table, median_milliseconds
+from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser, tell
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.models.lsra_layers import LiteTransformerDecoderLayer
@@ -60,16 +59,11 @@ def table() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", metavar="FILE", help="write the table to a file too")
-    args = parser.parse_args()
+    args = output_parser(__doc__).parse_args()
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
-    text = f"{environment()}, width {WIDTH}, K = {KERNEL_SIZE}, medians of {REPETITIONS}\n\n{table()}\n"
-    print(text)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(text)
+    text = f"{environment()}, width {WIDTH}, K = {KERNEL_SIZE}, medians of {REPETITIONS}\n\n{table()}"
+    tell(text, args.output)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ repeated three times only.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Callable, Iterator
 
 import torch
 from fairseq.modules.dynamic_convolution import DynamicConv1dTBC
 from fairseq.modules.lightweight_convolution import LightweightConv1dTBC
-from timing import THREADS, environment, markdown_table, median_milliseconds
+from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser
 from torch import Tensor, nn
 
 from fairseq_lite.modules.depthwise_conv import depthwise_conv
@@ -78,10 +76,9 @@ def table(name: str, shapes: list[tuple[int, int]], kernel_sizes: tuple[int, ...
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = output_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer shapes and repetitions")
     parser.add_argument("--threads", type=int, default=THREADS, help=f"of the CPU, {THREADS} unless given")
-    parser.add_argument("--output", type=Path, help="markdown file to write, beside printing")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)

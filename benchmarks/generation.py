@@ -9,7 +9,6 @@ before each step, so that one run tells about every length; softmax attention st
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import torch
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
-from timing import THREADS, environment, markdown_table
+from timing import THREADS, environment, markdown_table, output_parser, tell
 
 from fairseq_lite.building import build_architecture, dictionary_of_size
 
@@ -169,11 +168,10 @@ def plot(linear: Trace, softmax: Trace, file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = output_parser(__doc__)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES, metavar="N", help="texts at a time")
     parser.add_argument("--longest", type=int, default=LENGTHS[-1], help="tokens to generate, %(default)s if not given")
     parser.add_argument("--time-limit", type=float, default=150, help="of softmax, %(default)s seconds if not given")
-    parser.add_argument("--output", type=Path, help="markdown file to write, beside printing")
     parser.add_argument("--plot", type=Path, help="picture to write, of the larger batch")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
@@ -183,10 +181,8 @@ def main() -> None:
         for batch in args.batch_sizes
     ]
     sizes = f"{LAYERS} layers, width {WIDTH}, FFN {FFN_WIDTH}, {HEADS} heads, k = {FEATURES}, vocabulary {VOCABULARY}"
-    text = f"{sizes}, beam 1, float32; {environment()}.\n\n{table(runs)}\n"
-    print(text)
-    if args.output:
-        args.output.write_text(text)
+    text = f"{sizes}, beam 1, float32; {environment()}.\n\n{table(runs)}"
+    tell(text, args.output)
     if args.plot:
         plot(*runs[-1], args.plot)
 

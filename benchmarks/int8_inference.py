@@ -7,13 +7,11 @@ Weights are random, so every sentence is decoded to the same length; the time is
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Callable
 
 import torch
 from fairseq.sequence_generator import SequenceGenerator
-from timing import THREADS, environment, markdown_table, median_milliseconds
+from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser, tell
 
 from fairseq_lite.building import build_architecture, dictionary_of_size
 from fairseq_lite.quantization.int8 import run_linears_in_int8
@@ -49,18 +47,15 @@ def table(repetitions: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = output_parser(__doc__)
     parser.add_argument("--repetitions", type=int, default=9, metavar="N", help="medians of N (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to a file too")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     sizes = f"{LENGTH} source and target tokens, beam {BEAM}, vocabulary {VOCABULARY}, medians of {args.repetitions}"
     engine = torch.backends.quantized.engine
-    text = f"{sizes}; {environment()}, engine {engine}.\n\n{table(args.repetitions)}\n"
-    print(text)
-    if args.output:
-        args.output.write_text(text)
+    text = f"{sizes}; {environment()}, engine {engine}.\n\n{table(args.repetitions)}"
+    tell(text, args.output)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ From which part of pruned outputs on this pays is what fairseq_lite/pruning/cuts
 
 from __future__ import annotations
 
-import argparse
 from typing import Callable
 
 import torch
-from timing import environment, markdown_table, median_milliseconds
+from timing import environment, markdown_table, median_milliseconds, output_parser, tell
 from torch.nn import functional as F
 
 PARTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9)
@@ -47,16 +46,11 @@ def table() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", metavar="FILE", help="write the table to a file too")
-    args = parser.parse_args()
+    args = output_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    text = f"{environment()}, medians of {REPETITIONS}; how many times faster than the whole layer\n\n{table()}\n"
-    print(text)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(text)
+    text = f"{environment()}, medians of {REPETITIONS}; how many times faster than the whole layer\n\n{table()}"
+    tell(text, args.output)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ Usage: python benchmarks/pruning_step.py [--output FILE.md]
 
 from __future__ import annotations
 
-import argparse
 from typing import Callable
 
 import torch
-from timing import THREADS, environment, markdown_table, median_milliseconds
+from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser, tell
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.pruning.options import PruningOptions
@@ -45,9 +44,7 @@ def step(architecture: str, update: int) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", metavar="FILE", help="write the table to a file too")
-    args = parser.parse_args()
+    args = output_parser(__doc__).parse_args()
     torch.set_num_threads(THREADS)
     rows = []
     for architecture in ARCHITECTURES:
@@ -55,12 +52,8 @@ def main() -> None:
         rows.append([architecture, *(f"{ms:.0f}" for ms in times)])
         rows[-1] += [f"{100 * (ms / times[0] - 1):+.0f} %" for ms in times[1:]]
     header = ["architecture", "plain, ms", "collecting, ms", "masked, ms", "collecting", "masked"]
-    text = f"{environment()}, {SENTENCES} sentences of {LENGTH} tokens, medians of {REPETITIONS}\n\n"
-    text += markdown_table(header, rows) + "\n"
-    print(text)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as file:
-            file.write(text)
+    conditions = f"{environment()}, {SENTENCES} sentences of {LENGTH} tokens, medians of {REPETITIONS}"
+    tell(f"{conditions}\n\n{markdown_table(header, rows)}", args.output)
 
 
 if __name__ == "__main__":

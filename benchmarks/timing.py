@@ -1,14 +1,16 @@
-"""Medians of interleaved times and markdown tables, shared by the benchmarks."""
+"""What the benchmarks share: medians of interleaved times, markdown tables, and where they are written."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
+from pathlib import Path
 from typing import Callable, Iterable, Sequence
 
 from fairseq_lite.measure.timing import environment, milliseconds_in_turns
 
-__all__ = ["THREADS", "environment", "markdown_table", "median_milliseconds"]
+__all__ = ["THREADS", "environment", "markdown_table", "median_milliseconds", "output_parser", "tell"]
 
 THREADS = 2
 
@@ -28,3 +30,17 @@ def median_milliseconds(
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def output_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with --output, of a benchmark with this docstring."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, metavar="FILE.md", help="markdown file to write, beside printing")
+    return parser
+
+
+def tell(text: str, output: Path | None) -> None:
+    """Print a result, and write it where --output says."""
+    print(text)
+    if output:
+        output.write_text(text + "\n", encoding="utf-8")

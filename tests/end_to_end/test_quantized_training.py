@@ -68,7 +68,7 @@ def test_mistakes(finetune, tmp_path, options):
 @pytest.mark.parametrize("name", ["lite", "stock"])
 def test_generates_in_int8(generate, model, transformer, name):
     checkpoint = {"lite": model / "checkpoint_last.pt", "stock": transformer}[name]
-    assert bleu(generate(checkpoint, "--int8-inference")) > 60
+    assert bleu(generate(checkpoint, "--int8-inference")) > bleu(generate(checkpoint)) - 10
 
 
 def test_language_model_in_int8(run, train_language_model, text_corpus, plugin, tmp_path):

@@ -74,8 +74,10 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     target = vocabulary_size(state, "decoder")
     source = vocabulary_size(state, "encoder") or target
     options = copy.copy(model_options(checkpoint, path))
-    if "load_checkpoint_heads" in options:
-        # Else roberta drops its classification heads, which a task had added to it.
+    if any(name.startswith("classification_heads.") for name in state):
+        # roberta drops those heads, which tasks add to it, unless it is told that they are wanted.
+        if OmegaConf.is_config(options):
+            OmegaConf.set_struct(options, False)
         options.load_checkpoint_heads = True
     return build_model(options, task_of_sizes(source, target))
 

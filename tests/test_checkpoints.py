@@ -42,7 +42,7 @@ def test_average_names_every_mismatch():
 def test_roberta_loads_with_its_classification_heads(tmp_path):
     options = Namespace(
         arch="roberta", task="masked_lm", criterion="masked_lm", encoder_layers=1, encoder_embed_dim=8,
-        encoder_ffn_embed_dim=8, encoder_attention_heads=2, max_positions=16, load_checkpoint_heads=False,
+        encoder_ffn_embed_dim=8, encoder_attention_heads=2, max_positions=16,
     )  # fmt: skip
     ARCH_CONFIG_REGISTRY["roberta"](options)
     model = build_model(options, task_of_sizes(9, 9))

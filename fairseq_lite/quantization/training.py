@@ -66,7 +66,9 @@ class TrainedCentroids:
         self.sizes: Dict[str, Tensor] = {}
         self.zeros: Dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
-            parameter.data.copy_(quantised_values(parameter, scheme))
+            # on resuming they are clusters already, which rounding anew would move
+            if len(parameter.data.unique()) > 2**scheme.bits + 1:
+                parameter.data.copy_(quantised_values(parameter, scheme))
             values, clusters = parameter.data.unique(return_inverse=True)
             self.clusters[name] = clusters.flatten()
             self.sizes[name] = torch.bincount(self.clusters[name])

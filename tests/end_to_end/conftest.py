@@ -14,9 +14,10 @@ from fairseq_lite.compat import allow_fairseq_checkpoints
 
 WORDS = 12
 
+# Without a buffer, for the thread that fills it can abort a process of fairseq's that ends within an epoch.
 TRAIN_OPTIONS = (
     "--cpu --optimizer adam --adam-betas (0.9,0.98) --lr 0.005 --lr-scheduler fixed --clip-norm 1"
-    " --max-tokens 1000 --num-workers 0 --no-progress-bar --no-epoch-checkpoints"
+    " --max-tokens 1000 --num-workers 0 --data-buffer-size 0 --no-progress-bar --no-epoch-checkpoints"
     " --disable-validation --seed 1"
 ).split()
 TRANSLATION_OPTIONS = "--task translation --source-lang de --target-lang en".split()

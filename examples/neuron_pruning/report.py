@@ -59,6 +59,8 @@ def plot_tradeoff(models, path):
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     times = axes.twinx()
     for kind, style in (("neurons", "o-"), ("weights", "s--")):
+        if not any(name.startswith(kind) for name in models):
+            continue
         percents, found = zip(*points(models, kind))
         axes.plot(percents, [model["f1"] for model in found], style, color="C0", label=f"macro-F1, {kind} pruned")
     percents, found = zip(*points(models, "neurons"))
@@ -74,6 +76,7 @@ def plot_tradeoff(models, path):
 def plot_schedule(out, path):
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     runs = {"dense": "dense", **{name: f"60 % pruned in {part}/40 of the epochs" for name, part in PHASES.items()}}
+    runs = {name: label for name, label in runs.items() if os.path.exists(os.path.join(out, name, "valid.jsonl"))}
     for color, (name, label) in enumerate(runs.items()):
         scores = macro_f1_by_epoch(os.path.join(out, name))
         axes.plot(range(1, len(scores) + 1), scores, "o-", color=f"C{color}", label=label)
@@ -91,8 +94,7 @@ def main():
     models = read(out)
     print_table(models)
     plot_tradeoff(models, os.path.join(out, "tradeoff.png"))
-    if all(os.path.exists(os.path.join(out, name, "valid.jsonl")) for name in PHASES):
-        plot_schedule(out, os.path.join(out, "schedule.png"))
+    plot_schedule(out, os.path.join(out, "schedule.png"))
 
 
 if __name__ == "__main__":

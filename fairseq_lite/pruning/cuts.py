@@ -14,9 +14,10 @@ from fairseq_lite.modules import LinearAttention, Widths
 from fairseq_lite.modules.conv_branch import ConvBranch
 from fairseq_lite.pruning.neurons import component_of
 
-# Fewer outputs and their scattering cost less than all outputs from this part of pruned neurons on
-# (benchmarks/pruned_linear.py).
+# Fewer outputs and their scattering cost less than all outputs from this part of pruned neurons on, in a layer of so
+# many weights (docs/benchmarks.md, Inflation).
 INFLATION_PAYS_FROM = 0.4
+INFLATION_PAYS_FOR = 384 * 384
 
 
 @dataclass
@@ -172,7 +173,8 @@ def _cut_classification_head(cuts: Cuts, name: str, head: nn.Module) -> None:
 def _cut_residual(cuts: Cuts, name: str) -> None:
     """Outputs that are added to the residual are computed without the zeros, which come back, where that pays."""
     kept = cuts.kept(name)
-    if 1 - kept.float().mean() >= INFLATION_PAYS_FROM:
+    large = cuts.linear(name).weight.numel() >= INFLATION_PAYS_FOR
+    if large and 1 - kept.float().mean() >= INFLATION_PAYS_FROM:
         cuts.cut_outputs(name, inflated(kept))
 
 

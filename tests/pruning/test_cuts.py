@@ -5,6 +5,7 @@ import torch
 from models import batch, build, every_model
 
 from fairseq_lite.models.pruned import narrow
+from fairseq_lite.pruning import cuts as cuts_module
 from fairseq_lite.pruning.cuts import find_cuts
 from fairseq_lite.pruning.neurons import GRANULARITIES, prunable_layers
 from fairseq_lite.pruning.shrink import cut_state
@@ -31,9 +32,15 @@ def output(model, inputs):
     return model(*inputs)[0]
 
 
+@pytest.fixture
+def inflation_pays(monkeypatch):
+    """Even for toy models."""
+    monkeypatch.setattr(cuts_module, "INFLATION_PAYS_FOR", 0)
+
+
 @every_model
 @pytest.mark.parametrize("part", [0.3, 0.7, 1.0])
-def test_masked_equals_shrunk(options, part):
+def test_masked_equals_shrunk(options, part, inflation_pays):
     masked = mask(build(options), part)
     small = shrunk(options, masked)
     inputs = batch(masked)
@@ -61,7 +68,12 @@ def test_a_shrunk_model_trains():
     assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "layers" in name)
 
 
-def test_few_zeros_stay_where_bringing_them_back_would_cost_more():
+def test_zeros_stay_in_a_narrow_layer():
+    model = mask(build("transformer_tiny"), 0.9)
+    assert find_cuts(model)["encoder.layers.0.fc2"].widths().out_kept == 64
+
+
+def test_few_zeros_stay_where_bringing_them_back_would_cost_more(inflation_pays):
     model = build("transformer_tiny")
     output = "encoder.layers.0.fc2"
     linear = model.get_submodule(output)

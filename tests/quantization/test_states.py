@@ -23,6 +23,9 @@ MODELS = {
 @pytest.mark.parametrize("scheme", [Scheme(8), Scheme(3, "linear", entropy_code=True)], ids=str)
 def test_models_come_back(name, scheme):
     model = build_architecture(name, MODELS[name], 200)
+    for parameter in model.parameters():
+        # fairseq leaves some uninitialised
+        torch.nn.init.normal_(parameter)
     state = model.state_dict()
     packed = pack_state(state, scheme)
     assert is_packed(packed) and not is_packed(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq import checkpoint_utils
@@ -59,10 +59,15 @@ def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
     )
 
 
+def architecture_of(options) -> Optional[str]:
+    """The registered name that a model's options carry: one of fairseq's two fields, by how it was registered."""
+    return getattr(options, "_name", None) or getattr(options, "arch", None)
+
+
 def model_options(checkpoint: Checkpoint, path: str):
     """The model's options in a checkpoint; raises UserError for an architecture that is not registered."""
     options = checkpoint["cfg"]["model"]
-    name = getattr(options, "_name", None) or getattr(options, "arch", None)
+    name = architecture_of(options)
     if name not in ARCH_MODEL_REGISTRY:
         raise UserError(unknown_architecture(path, name))
     return options

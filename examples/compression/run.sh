@@ -12,8 +12,7 @@ mkdir -p "$out"
 
 transformer=(--encoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --encoder-attention-heads 4
   --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 --decoder-attention-heads 4)
-pruning=(--criterion label_smoothed_cross_entropy_with_pruning --pruning-target "$neurons"
-  --pruning-start 50 --pruning-end $((updates / 4)))
+pruning=(--criterion label_smoothed_cross_entropy_with_pruning --pruning-target "$neurons" --pruning-end $((updates / 4)))
 
 # trained ARCH [FAIRSEQ_TRAIN_OPTION...] CHECKPOINT: trains as examples/multi30k does; without the optimizer's state.
 trained() {

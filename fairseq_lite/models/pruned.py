@@ -9,7 +9,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY, register_model,
 from fairseq.modules import MultiheadAttention
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
-from fairseq_lite.checkpoints import model_options, read_checkpoint
+from fairseq_lite.checkpoints import architecture_of, model_options, read_checkpoint
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import leave_fast_path
 from fairseq_lite.modules import PrunedLinear, Widths
@@ -28,7 +28,7 @@ BASES = (
 
 def unpruned_options(options):
     """The options of a model before it was shrunk; of one that was not, its own."""
-    name = getattr(options, "_name", None) or options.arch
+    name = architecture_of(options)
     options = copy.deepcopy(options)
     if name.startswith(PREFIX):
         options._name = options.arch = name[len(PREFIX) :]

@@ -36,6 +36,15 @@ class Masks:
             self._extend_pool(pool.numbers, scores, pool.target * fraction)
         self._find_touched()
 
+    def have_reached(self, pools: Sequence[Pool], fraction: float) -> bool:
+        """Whether `extend` would find nothing left to prune, but for a pair where there is room for one neuron."""
+        return all(self._has_reached(pool.numbers, pool.target * fraction) for pool in pools)
+
+    def _has_reached(self, numbers: Sequence[int], sparsity: float) -> bool:
+        pruned = sum(self.layers[n].weight * int(self.pruned[n].sum()) for n in numbers)
+        whole = sum(self.layers[n].weight * self.layers[n].count for n in numbers)
+        return pruned > round(sparsity * whole) - max(self.layers[n].weight for n in numbers)
+
     def _extend_pool(self, numbers: Sequence[int], scores: Sequence[Tensor], sparsity: float) -> None:
         # what is pruned comes first, whatever its score
         ranked = [normalised(scores[n]).masked_fill(self.pruned[n], -1.0) for n in numbers]

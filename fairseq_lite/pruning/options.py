@@ -74,9 +74,10 @@ def check(options: PruningOptions) -> None:
     _check_components("--pruning-components", options.pruning_components, _components(options.pruning_components))
     if options.pruning_target is None and not targets:
         raise UserError("--pruning-target: not given; give the part of the neurons to prune, as in 0.6")
-    for value in (options.pruning_target or 0.0, *targets.values()):
-        if not 0 <= value <= 1:
-            raise UserError(f"--pruning-target(s) {value:g}: must lie between 0 and 1")
+    if not 0 <= (options.pruning_target or 0.0) <= 1:
+        raise UserError(f"--pruning-target {options.pruning_target:g}: must lie between 0 and 1")
+    if not all(0 <= value <= 1 for value in targets.values()):
+        raise UserError(f"--pruning-targets {options.pruning_targets}: each must lie between 0 and 1")
     if targets.get("q") != targets.get("k"):
         raise UserError(f"--pruning-targets {options.pruning_targets}: q and k are pruned as pairs; give both the same")
     if options.pruning_end is None:

@@ -25,7 +25,7 @@ class Pruner:
     """
 
     def __init__(self, model: nn.Module, options: PruningOptions, updates: int):
-        """With `updates` done: what the schedule has pruned in them is in the weights.
+        """With `updates` done: what the schedule has pruned in them is in the weights, else it is made up for.
 
         Raises UserError for components that the model has not.
         """
@@ -34,9 +34,13 @@ class Pruner:
         self.schedule = schedule(options)
         self.importance = IMPORTANCES[str(options.pruning_importance)](self.layers)
         self.masks = Masks(self.layers)
-        self.steps_done = self.schedule.steps_due(updates) if updates else 0
+        self.steps_done = self._steps_in_the_weights(updates)
         self.collecting = False
         self._watch(model)
+
+    def _steps_in_the_weights(self, updates: int) -> int:
+        steps = self.schedule.steps_due(updates) if updates else 0
+        return steps if self.masks.have_reached(self.pools, self.schedule.fraction(steps)) else 0
 
     def _watch(self, model: nn.Module) -> None:
         for number, layer in enumerate(self.layers):

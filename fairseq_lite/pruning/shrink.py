@@ -11,7 +11,7 @@ from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_lite.checkpoints import Checkpoint, model_of, model_options
+from fairseq_lite.checkpoints import Checkpoint, architecture_of, model_of, model_options
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
 from fairseq_lite.models.pruned import BASES, PREFIX
@@ -36,8 +36,7 @@ def shrink(checkpoint: Checkpoint, path: str) -> Checkpoint:
 
 def _supported_model(checkpoint: Checkpoint, path: str) -> str:
     """The registered name of the checkpoint's model."""
-    options = model_options(checkpoint, path)
-    name = getattr(options, "_name", None) or options.arch
+    name = architecture_of(model_options(checkpoint, path))
     model = ARCH_MODEL_NAME_REGISTRY.get(name, name)
     if model not in BASES:
         raise UserError(f"{path}: architecture {name!r} cannot be shrunk; those of {', '.join(BASES)} can")

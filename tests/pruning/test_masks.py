@@ -39,6 +39,7 @@ def test_the_least_important_units_of_all_layers_go(sparsity):
     masks.extend(scores, [Pool(list(range(len(layers))), sparsity)], 1.0)
     gone = {(n, int(unit)) for n, units in enumerate(masks.pruned) for unit in units.nonzero()}
     assert gone == naive(layers, scores, sparsity)
+    assert masks.have_reached([Pool(list(range(len(layers))), sparsity)], 1.0)
     assert masks.sparsity["all"] == pytest.approx(sparsity, abs=2 / sum(n.count * n.weight for n in layers))
 
 

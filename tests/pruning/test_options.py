@@ -19,8 +19,8 @@ def test_options_that_fit(given):
     "given, told",
     [
         (dict(end=5), "--pruning-target: not given"),
-        (dict(target=1.5, end=5), "1.5: must lie between 0 and 1"),
-        (dict(targets="i=-1", end=5), "-1: must lie between 0 and 1"),
+        (dict(target=1.5, end=5), "--pruning-target 1.5: must lie between 0 and 1"),
+        (dict(targets="i=-1", end=5), "--pruning-targets i=-1: each must lie between 0 and 1"),
         (dict(target=0.5), "--pruning-end: not given"),
         (dict(target=0.5, start=9, end=5), "--pruning-start 9 --pruning-end 5: must"),
         (dict(target=0.5, start=-1, end=5), "--pruning-start -1 --pruning-end 5: must"),

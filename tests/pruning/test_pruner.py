@@ -71,3 +71,12 @@ def test_who_goes_on_from_a_pruned_model_knows_what_is_pruned():
     second = Pruner(model, given, updates=3)
     assert second.steps_done == first.steps_done == 1
     assert all(a.equal(b) for a, b in zip(first.masks.pruned, second.masks.pruned))
+
+
+def test_what_a_resumed_run_lacks_is_made_up_for():
+    """As where the target was raised after the end of the schedule."""
+    model = build("transformer_tiny")
+    Pruner(model, options(target=0.3, end=4, steps=2, importance="magnitude"), updates=0).before_forward(4)
+    higher = Pruner(model, options(target=0.5, end=4, steps=2, importance="magnitude"), updates=9)
+    higher.before_forward(10)
+    assert higher.masks.sparsity["all"] == pytest.approx(0.5, abs=0.01)

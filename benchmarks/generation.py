@@ -25,13 +25,16 @@ from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from timing import THREADS, environment, markdown_table, output_parser, tell
 
 from fairseq_lite.building import build_architecture, dictionary_of_size
+from fairseq_lite.inference.linears import pack_linears
 
 LAYERS, WIDTH, FFN_WIDTH, HEADS, FEATURES, VOCABULARY = 6, 512, 2048, 8, 32, 10000
 LINEAR, SOFTMAX = "t2r_transformer_lm", "transformer_lm"
+# Name, architecture, whether its linear layers are packed (--packed-inference).
+MODELS = (("softmax", SOFTMAX, False), ("linear", LINEAR, False), ("linear, packed", LINEAR, True))
 BATCH_SIZES, LENGTHS = (1, 16), (256, 512, 1024, 2048, 4096)
 # The time of a step at a length is the median of this many steps before it.
 WINDOW = 64
-HEADER = ["tokens/s", "ms a step there", "resident (peak), MB", "state, MB"]
+HEADER = ["tokens/s", "ms a step there", "resident (peak), MB", "state, MB", "speed against softmax"]
 
 
 @dataclass
@@ -61,14 +64,15 @@ class Trace:
         around = self.seconds[max(length - WINDOW, 0) : length + 1]
         return 1e3 * statistics.median(after - before for before, after in zip(around, around[1:]))
 
-    def cells(self, length: int) -> list[str]:
+    def cells(self, length: int, softmax: Trace) -> list[str]:
         """What HEADER says, or dashes for a length that was not reached."""
         if length not in self.state:
             return ["-"] * len(HEADER)
+        ratio = f"{softmax.duration(length) / self.duration(length):.2f}" if length in softmax.state else "-"
         resident, peak = (megabytes[length] - self.resident[0] for megabytes in (self.resident, self.peak))
         memory = f"{resident:.0f} ({max(resident, peak):.0f})"
         speed = f"{self.tokens_per_second(length):.0f}"
-        return [speed, f"{self.step_milliseconds(length):.1f}", memory, f"{self.state[length]:.1f}"]
+        return [speed, f"{self.step_milliseconds(length):.1f}", memory, f"{self.state[length]:.1f}", ratio]
 
 
 class OutOfTime(Exception):
@@ -94,7 +98,7 @@ class TracedModel(EnsembleModel):
         return super().forward_decoder(tokens, encoder_outs, incremental_states, temperature)
 
 
-def build(architecture: str, longest: int) -> torch.nn.Module:
+def build(architecture: str, packed: bool, longest: int) -> torch.nn.Module:
     """The model that fairseq-train would start from, ready to generate."""
     # The generator adds the beginning and the end of the text.
     sizes = [f"--max-target-positions={longest + 2}", f"--decoder-layers={LAYERS}", f"--decoder-embed-dim={WIDTH}"]
@@ -104,22 +108,24 @@ def build(architecture: str, longest: int) -> torch.nn.Module:
         sizes += ["--feature-map=t2r", f"--causal-feature-dim={FEATURES}"]
     model = build_architecture(architecture, sizes, VOCABULARY)
     model.make_generation_fast_(beamable_mm_beam_size=1, need_attn=False)
+    if packed:
+        pack_linears(model)
     return model
 
 
-def generate(architecture: str, batch: int, longest: int, limit: float) -> Trace:
+def generate(name: str, architecture: str, packed: bool, batch: int, longest: int, limit: float) -> Trace:
     """Continue `batch` texts of one random token each to `longest` tokens."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
     trace = Trace(batch)
-    model = TracedModel(build(architecture, longest), trace, limit)
+    model = TracedModel(build(architecture, packed, longest), trace, limit)
     dictionary = dictionary_of_size(VOCABULARY)
     generator = SequenceGenerator(model, dictionary, beam_size=1, max_len_b=longest, min_len=longest)
     prefix = torch.randint(dictionary.nspecial, VOCABULARY, (batch, 1))
     with suppress(OutOfTime):
         generator.generate([], {"net_input": {"src_tokens": prefix}}, prefix_tokens=prefix)
     reached = f"{len(trace.seconds) - 1} tokens in {trace.duration():.0f} s"
-    print(f"{architecture}, batch {batch}: {reached}", file=sys.stderr)
+    print(f"{name}, batch {batch}: {reached}", file=sys.stderr)
     return trace
 
 
@@ -129,32 +135,29 @@ def trace_alone(*run: object) -> Trace:
         return process.apply(generate, run)
 
 
-def table(runs: list[tuple[Trace, Trace]]) -> str:
-    rows = []
-    for linear, softmax in runs:
-        for length in linear.state:
-            ratio = "-"
-            if length in softmax.state:
-                ratio = f"{softmax.duration(length) / linear.duration(length):.2f}"
-            rows.append([linear.batch, length, *linear.cells(length), *softmax.cells(length), ratio])
-    names = [f"{model} {name}" for model in ("linear", "softmax") for name in HEADER]
-    return markdown_table(["batch", "length", *names, "speed linear / softmax"], rows)
+def table(runs: list[dict[str, Trace]]) -> str:
+    rows = [
+        [trace.batch, length, name, *trace.cells(length, traces["softmax"])]
+        for traces in runs
+        for length in LENGTHS
+        if any(length in trace.state for trace in traces.values())
+        for name, trace in traces.items()
+    ]
+    return markdown_table(["batch", "length", "attention", *HEADER], rows)
 
 
-def plot(linear: Trace, softmax: Trace, file: Path) -> None:
+def plot(traces: dict[str, Trace], file: Path) -> None:
     """Time of a step and resident memory over the length, a line for each model."""
     from matplotlib import pyplot
 
     figure, (time_axis, memory_axis) = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    for name, colour, trace in (("softmax attention", "tab:red", softmax), ("linear attention", "tab:blue", linear)):
+    for colour, (name, trace) in zip(("tab:red", "tab:blue", "tab:green"), traces.items()):
         lengths = range(WINDOW, len(trace.seconds), WINDOW)
         times = [trace.step_milliseconds(length) for length in lengths]
         memory = [trace.resident[length] for length in lengths]
         for axis, values in ((time_axis, times), (memory_axis, memory)):
-            axis.plot(lengths, values, color=colour)
-            end = lengths[-1], values[-1]
-            axis.annotate(name, end, (-8, 5), textcoords="offset points", color=colour, ha="right")
-    time_axis.set(title=f"Time of one more token in each of {linear.batch} texts", ylabel="milliseconds")
+            axis.plot(lengths, values, color=colour, label=name)
+    time_axis.set(title=f"Time of one more token in each of {trace.batch} texts", ylabel="milliseconds")
     memory_axis.set(title="Resident memory of the process", ylabel="megabytes")
     for axis in (time_axis, memory_axis):
         axis.set_xlabel("tokens generated so far")
@@ -164,6 +167,7 @@ def plot(linear: Trace, softmax: Trace, file: Path) -> None:
         axis.margins(y=0.15)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
+    time_axis.legend(title="attention", frameon=False)
     figure.savefig(file, dpi=110)
 
 
@@ -177,14 +181,14 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     limits = {LINEAR: math.inf, SOFTMAX: args.time_limit}
     runs = [
-        tuple(trace_alone(name, batch, args.longest, limit) for name, limit in limits.items())
+        {name: trace_alone(name, arch, packed, batch, args.longest, limits[arch]) for name, arch, packed in MODELS}
         for batch in args.batch_sizes
     ]
     sizes = f"{LAYERS} layers, width {WIDTH}, FFN {FFN_WIDTH}, {HEADS} heads, k = {FEATURES}, vocabulary {VOCABULARY}"
     text = f"{sizes}, beam 1, float32; {environment()}.\n\n{table(runs)}"
     tell(text, args.output)
     if args.plot:
-        plot(*runs[-1], args.plot)
+        plot(runs[-1], args.plot)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ restore_numpy_long()
 keep_last_batch()
 allow_fairseq_checkpoints()
 
+from fairseq_lite.inference.options import offer_inference_options  # noqa: E402
 from fairseq_lite.quantization.files import read_compressed_checkpoints  # noqa: E402
-from fairseq_lite.quantization.int8 import offer_int8_inference  # noqa: E402
 
 read_compressed_checkpoints()
-offer_int8_inference()
+offer_inference_options()
 
 import fairseq_lite.criterions  # noqa: E402, F401
 import fairseq_lite.models  # noqa: E402, F401

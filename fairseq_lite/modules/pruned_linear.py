@@ -15,6 +15,18 @@ class Widths(NamedTuple):
     out_kept: int
 
 
+def pick(x: Tensor, channels: Optional[Tensor]) -> Tensor:
+    """The channels: [kept] of x: [..., C]; all of them for None."""
+    return x if channels is None else x.index_select(-1, channels)
+
+
+def scatter(y: Tensor, channels: Optional[Tensor], width: int) -> Tensor:
+    """y: [..., kept] at the channels: [kept] of [..., width], which is zero elsewhere; y itself for None."""
+    if channels is None:
+        return y
+    return y.new_zeros(y.shape[:-1] + (width,)).index_copy(-1, channels, y)
+
+
 class PrunedLinear(nn.Linear):
     """A linear layer of the neurons that pruning left: y[outputs] = W x[inputs] + b, and 0 in the rest of y.
 
@@ -43,14 +55,23 @@ class PrunedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., in_features]; returns [..., out_features]."""
-        inputs, outputs = self.inputs, self.outputs
-        if inputs is not None:
-            x = x.index_select(-1, inputs)
-        y = F.linear(x, self.weight, self.bias)
-        if outputs is not None:
-            y = y.new_zeros(y.shape[:-1] + (self.out_features,)).index_copy(-1, outputs, y)
-        return y
+        y = F.linear(pick(x, self.inputs), self.weight, self.bias)
+        return scatter(y, self.outputs, self.out_features)
 
     def extra_repr(self) -> str:
         kept, of = tuple(self.weight.shape), (self.out_features, self.in_features)
         return f"in_features={kept[1]} of {of[1]}, out_features={kept[0]} of {of[0]}, bias={self.bias is not None}"
+
+
+class SplitPrunedLinear(nn.Module):
+    """The same layer with its product as a module of its own, `linear`, for another kind of product to take its place."""
+
+    def __init__(self, pruned: PrunedLinear):
+        super().__init__()
+        self.inputs, self.outputs, self.out_features = pruned.inputs, pruned.outputs, pruned.out_features
+        self.linear = nn.Linear(*reversed(pruned.weight.shape), bias=pruned.bias is not None)
+        self.linear.weight, self.linear.bias = pruned.weight, pruned.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., in_features]; returns [..., out_features]."""
+        return scatter(self.linear(pick(x, self.inputs)), self.outputs, self.out_features)

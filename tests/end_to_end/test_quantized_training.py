@@ -1,9 +1,9 @@
-"""Training for few bits, and running in int8, under fairseq's commands."""
+"""Training for few bits under fairseq's commands."""
 
 import shutil
 
 import pytest
-from checks import assert_one_line, assert_same_weights, bleu, perplexity
+from checks import assert_one_line, assert_same_weights, bleu
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +63,3 @@ def test_resumed_training_equals_an_uninterrupted_one(finetune, load, method, tm
 def test_mistakes(finetune, tmp_path, options):
     process = finetune(tmp_path / "model", *options, "--max-update", 1, succeeds=False)
     assert_one_line(process, *map(str, options[-2:]))
-
-
-@pytest.mark.parametrize("name", ["lite", "stock"])
-def test_generates_in_int8(generate, model, transformer, name):
-    checkpoint = {"lite": model / "checkpoint_last.pt", "stock": transformer}[name]
-    assert bleu(generate(checkpoint, "--int8-inference")) > bleu(generate(checkpoint)) - 10
-
-
-def test_language_model_in_int8(run, train_language_model, text_corpus, plugin, tmp_path):
-    train_language_model(tmp_path, "--max-update", 100)
-    evaluated = run(
-        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--max-tokens", 2000,
-        "--path", tmp_path / "checkpoint_last.pt", "--sample-break-mode", "eos", "--int8-inference",
-    )  # fmt: skip
-    assert perplexity(evaluated) < 3

@@ -7,6 +7,10 @@ import torch
 from fairseq.models.roberta.model import RobertaModel, base_architecture
 
 from fairseq_lite.building import build_architecture, task_of_sizes
+from fairseq_lite.models.pruned import narrow
+from fairseq_lite.pruning.cuts import find_cuts
+from fairseq_lite.pruning.neurons import GRANULARITIES, prunable_layers
+from fairseq_lite.pruning.shrink import cut_state
 
 PAD = 1
 VOCABULARY = 50
@@ -55,3 +59,26 @@ def batch(model, length=7):
     if not hasattr(model, "decoder"):
         return (source,)
     return (source, None, target) if hasattr(model, "encoder") else (target,)
+
+
+def mask(model, part):
+    """Part of the neurons of each layer zero, by chance."""
+    for neurons in GRANULARITIES["neuron"](prunable_layers(model)):
+        neurons.zero(torch.rand(neurons.count) < part)
+    return model
+
+
+def shrunk(options, masked):
+    """The model of these options with what is left of the masked one."""
+    model = build(options)
+    cuts = find_cuts(masked)
+    narrow(model, {name: cut.widths() for name, cut in cuts.items()})
+    model.load_state_dict(cut_state(masked.state_dict(), cuts), strict=True)
+    return model
+
+
+def output(model, inputs):
+    """What the model tells of a batch."""
+    if hasattr(model, "classification_heads"):
+        return model(*inputs, features_only=True, classification_head_name="head")[0]
+    return model(*inputs)[0]

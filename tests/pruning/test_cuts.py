@@ -2,34 +2,10 @@
 
 import pytest
 import torch
-from models import batch, build, every_model
+from models import batch, build, every_model, mask, output, shrunk
 
-from fairseq_lite.models.pruned import narrow
 from fairseq_lite.pruning import cuts as cuts_module
 from fairseq_lite.pruning.cuts import find_cuts
-from fairseq_lite.pruning.neurons import GRANULARITIES, prunable_layers
-from fairseq_lite.pruning.shrink import cut_state
-
-
-def mask(model, part):
-    for neurons in GRANULARITIES["neuron"](prunable_layers(model)):
-        neurons.zero(torch.rand(neurons.count) < part)
-    return model
-
-
-def shrunk(options, masked):
-    """The model of these options with what is left of the masked one."""
-    model = build(options)
-    cuts = find_cuts(masked)
-    narrow(model, {name: cut.widths() for name, cut in cuts.items()})
-    model.load_state_dict(cut_state(masked.state_dict(), cuts), strict=True)
-    return model
-
-
-def output(model, inputs):
-    if hasattr(model, "classification_heads"):
-        return model(*inputs, features_only=True, classification_head_name="head")[0]
-    return model(*inputs)[0]
 
 
 @pytest.fixture

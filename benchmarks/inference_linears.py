@@ -1,33 +1,33 @@
-"""Times translation with linear layers in dynamic int8 (--int8-inference) against float32.
+"""Times translation with packed and with int8 linear layers (--packed-inference, --int8-inference) against plain ones.
 
-Usage: python benchmarks/int8_inference.py [--repetitions N] [--threads N] [--output FILE.md]
+Usage: python benchmarks/inference_linears.py [--repetitions N] [--threads N] [--output FILE.md]
 
 Weights are random, so every sentence is decoded to the same length; the time is that of fairseq's SequenceGenerator.
 """
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 from fairseq.sequence_generator import SequenceGenerator
 from timing import THREADS, environment, markdown_table, median_milliseconds, output_parser, tell
 
 from fairseq_lite.building import build_architecture, dictionary_of_size
-from fairseq_lite.quantization.int8 import run_linears_in_int8
+from fairseq_lite.inference.linears import INT8, LINEARS, PACKED
 
 ARCHITECTURES = ("lite_transformer_iwslt_de_en", "lite_transformer_wmt_en_de_527m", "transformer_wmt_en_de")
 VOCABULARY, LENGTH, BEAM = 10000, 30, 4
 BATCH_SIZES = (1, 16)
 
 
-def translation(architecture: str, int8: bool, batch: int) -> Callable[[], object]:
+def translation(architecture: str, option: Optional[str], batch: int) -> Callable[[], object]:
     """Translate `batch` sentences of LENGTH tokens into as many."""
     torch.manual_seed(1)
     model = build_architecture(architecture, ["--share-all-embeddings"], VOCABULARY)
     model.make_generation_fast_(beamable_mm_beam_size=BEAM, need_attn=False)
-    if int8:
-        run_linears_in_int8(model)
+    if option:
+        LINEARS[option].swap(model)
     dictionary = dictionary_of_size(VOCABULARY)
     generator = SequenceGenerator([model], dictionary, beam_size=BEAM, max_len_a=0, max_len_b=LENGTH, min_len=LENGTH)
     source = torch.randint(dictionary.nspecial, VOCABULARY, (batch, LENGTH))
@@ -40,10 +40,12 @@ def table(repetitions: int) -> str:
     rows = []
     for architecture in ARCHITECTURES:
         for batch in BATCH_SIZES:
-            runs = [translation(architecture, int8, batch) for int8 in (False, True)]
-            full, int8 = median_milliseconds(runs, repetitions)
-            rows.append([f"`{architecture}`", batch, f"{full:.0f}", f"{int8:.0f}", f"{full / int8:.2f}"])
-    return markdown_table(["model", "sentences", "float32 ms", "int8 ms", "float32 / int8"], rows)
+            runs = [translation(architecture, option, batch) for option in (None, PACKED, INT8)]
+            times = median_milliseconds(runs, repetitions)
+            ratios = [f"{times[0] / time:.2f}" for time in times[1:]]
+            rows.append([f"`{architecture}`", batch, *(f"{time:.0f}" for time in times), *ratios])
+    header = ["model", "sentences", "plain ms", "packed ms", "int8 ms", "plain / packed", "plain / int8"]
+    return markdown_table(header, rows)
 
 
 def main() -> None:

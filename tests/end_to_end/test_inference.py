@@ -1,0 +1,35 @@
+"""Linear layers that are packed or in int8, under fairseq's commands."""
+
+import pytest
+from checks import assert_one_line, bleu, perplexity
+
+
+@pytest.fixture(scope="module")
+def generate(run, corpus, plugin, transformer):
+    def generate(*options, **settings):
+        return run(
+            "fairseq-generate", corpus, "--user-dir", plugin, "--path", transformer, "--cpu", "--beam", 4,
+            "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options, **settings,
+        )  # fmt: skip
+
+    return generate
+
+
+def test_generates(generate):
+    plain, packed, int8 = (bleu(generate(*o).stdout) for o in ([], ["--packed-inference"], ["--int8-inference"]))
+    assert packed == pytest.approx(plain, abs=0.5)
+    assert int8 > plain - 10
+
+
+def test_both_at_once_are_refused(generate):
+    process = generate("--packed-inference", "--int8-inference", succeeds=False)
+    assert_one_line(process, "--int8-inference: not allowed with argument --packed-inference")
+
+
+def test_language_model_in_int8(run, train_language_model, text_corpus, plugin, tmp_path):
+    train_language_model(tmp_path, "--max-update", 100)
+    evaluated = run(
+        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--max-tokens", 2000,
+        "--path", tmp_path / "checkpoint_last.pt", "--sample-break-mode", "eos", "--int8-inference",
+    )  # fmt: skip
+    assert perplexity(evaluated) < 3

@@ -10,8 +10,8 @@ data=$1 out=$2 updates=${UPDATES:-1656} neurons=${NEURONS:-0.3} weights=${WEIGHT
 require "$data/binary/dict.de.txt" "$data/reference.de"
 mkdir -p "$out"
 
-transformer=(--encoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --encoder-attention-heads 4
-  --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 --decoder-attention-heads 4)
+transformer=(--encoder-layers 3 --encoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --encoder-attention-heads 4
+  --decoder-layers 3 --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 --decoder-attention-heads 4)
 pruning=(--criterion label_smoothed_cross_entropy_with_pruning --pruning-target "$neurons" --pruning-end $((updates / 4)))
 
 # trained ARCH [FAIRSEQ_TRAIN_OPTION...] CHECKPOINT: trains as examples/multi30k does; without the optimizer's state.

@@ -1,14 +1,13 @@
 """Toy corpora and models for the tests that run fairseq's commands as processes."""
 
-import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 
 from fairseq_lite.compat import allow_fairseq_checkpoints
 
@@ -46,15 +45,7 @@ def run(tmp_path_factory):
     directory = tmp_path_factory.mktemp("cwd")
 
     def run(command, *arguments, stdin="", succeeds=True, **environment):
-        process = subprocess.run(
-            [command_line(command), *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=directory,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            timeout=300,
-        )
+        process = run_script(command_line(command), arguments, directory, stdin, environment=environment)
         if succeeds:
             assert process.returncode == 0, f"{command} failed:\n{tail(process.stderr)}"
         return process

@@ -1,0 +1,46 @@
+"""Console scripts as processes of their own, forked from one that has imported what takes fairseq longest to import."""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+
+# read when torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+_forkserver = multiprocessing.get_context("forkserver")
+_forkserver.set_forkserver_preload(["torch", "scipy.stats", "sklearn.metrics"])
+
+
+def run_script(script, arguments, directory, stdin="", timeout=300, environment=()):
+    """The finished process of a Python script; directory: where it runs and what it prints is kept.
+
+    Raises subprocess.TimeoutExpired after `timeout` seconds.
+    """
+    streams = [directory / name for name in ("stdin", "stdout", "stderr")]
+    streams[0].write_text(stdin)
+    command = [str(script), *map(str, arguments)]
+    process = _forkserver.Process(target=_become, args=(command, directory, streams, dict(environment)))
+    process.start()
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(command, timeout)
+    return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text() for path in streams[1:]))
+
+
+def _become(command, directory, streams, environment):
+    """Run the script in this process."""
+    for number, (path, mode) in enumerate(zip(streams, "rww")):
+        with open(path, mode) as file:
+            os.dup2(file.fileno(), number)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))
+    os.chdir(directory)
+    os.environ.update(environment)
+    sys.argv = command
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except Exception:
+        # as an interpreter does; multiprocessing prints a traceback of its own instead
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

@@ -64,7 +64,7 @@ class PrunedLinear(nn.Linear):
 
 
 class SplitPrunedLinear(nn.Module):
-    """The same layer with its product as a module of its own, `linear`, for another kind of product to take its place."""
+    """The same layer with its product as a module of its own, `linear`, for another to take its place."""
 
     def __init__(self, pruned: PrunedLinear):
         super().__init__()

@@ -140,6 +140,19 @@ def train(run, corpus, plugin):
 
 
 @pytest.fixture(scope="session")
+def generate(run, corpus, plugin):
+    """Translates and scores the test set with a checkpoint; returns the finished process."""
+
+    def generate(checkpoint, *options, user_dir=plugin, **settings):
+        return run(
+            "fairseq-generate", corpus, "--user-dir", user_dir, "--path", checkpoint, "--cpu", "--beam", 4,
+            "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options, **settings,
+        )  # fmt: skip
+
+    return generate
+
+
+@pytest.fixture(scope="session")
 def train_language_model(run, text_corpus, plugin):
     """Trains a language model into a folder; options override the defaults."""
 

@@ -34,7 +34,7 @@ def _become(command, directory, streams, environment):
     for number, (path, mode) in enumerate(zip(streams, "rww")):
         with open(path, mode) as file:
             os.dup2(file.fileno(), number)
-    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in enumerate("rww"))
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
     os.chdir(directory)
     os.environ.update(environment)
     sys.argv = command

@@ -34,17 +34,6 @@ def compressed(compress, trained):
     return {name: compress(path, "--bits", 6, "--entropy-code") for name, path in trained.items()}
 
 
-@pytest.fixture(scope="module")
-def generate(run, corpus, plugin):
-    def generate(checkpoint, *options, **settings):
-        return run(
-            "fairseq-generate", corpus, "--user-dir", plugin, "--path", checkpoint, "--cpu", "--beam", 4,
-            "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options, **settings,
-        )  # fmt: skip
-
-    return generate
-
-
 def translations(process):
     return sorted(line for line in process.stdout.splitlines() if line.startswith("D-"))
 

@@ -40,11 +40,8 @@ def test_log_tells_what_was_copied_and_what_is_new(finetuned):
 
 
 @pytest.mark.parametrize("options", [(), ("--print-alignment",)])
-def test_generates(run, corpus, finetuned, options):
-    output = run(
-        "fairseq-generate", corpus, "--user-dir", "fairseq_lite", "--path", finetuned[0], "--cpu", "--beam", 4,
-        "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options,
-    ).stdout  # fmt: skip
+def test_generates(generate, finetuned, options):
+    output = generate(finetuned[0], *options).stdout
     assert bleu(output) > 60
     assert ("\nA-0" in output) == ("--print-alignment" in options)
 
@@ -106,14 +103,10 @@ def test_finetune_from_model_works_as_well(train, transformer, load, tmp_path):
     assert "keep initial values" in process.stdout + process.stderr
 
 
-def test_a_lite_transformer_becomes_recurrent(finetune, model, run, corpus, tmp_path):
+def test_a_lite_transformer_becomes_recurrent(finetune, generate, model, tmp_path):
     options = "--arch lite_transformer_tiny --decoder-feature-map t2r --linear-attention causal,cross".split()
     finetune(tmp_path, *options, "--pretrained", model / "checkpoint_last.pt", "--max-update", 100)
-    output = run(
-        "fairseq-generate", corpus, "--user-dir", "fairseq_lite", "--path", tmp_path / "checkpoint_last.pt", "--cpu",
-        "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000,
-    ).stdout  # fmt: skip
-    assert bleu(output) > 60
+    assert bleu(generate(tmp_path / "checkpoint_last.pt").stdout) > 60
 
 
 def test_a_language_model(train_language_model, run, text_corpus, tmp_path):

@@ -4,25 +4,15 @@ import pytest
 from checks import assert_one_line, bleu, perplexity
 
 
-@pytest.fixture(scope="module")
-def generate(run, corpus, plugin, transformer):
-    def generate(*options, **settings):
-        return run(
-            "fairseq-generate", corpus, "--user-dir", plugin, "--path", transformer, "--cpu", "--beam", 4,
-            "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options, **settings,
-        )  # fmt: skip
-
-    return generate
-
-
-def test_generates(generate):
-    plain, packed, int8 = (bleu(generate(*o).stdout) for o in ([], ["--packed-inference"], ["--int8-inference"]))
+def test_generates(generate, transformer):
+    options = ([], ["--packed-inference"], ["--int8-inference"])
+    plain, packed, int8 = (bleu(generate(transformer, *given).stdout) for given in options)
     assert packed == pytest.approx(plain, abs=0.5)
     assert int8 > plain - 10
 
 
-def test_both_at_once_are_refused(generate):
-    process = generate("--packed-inference", "--int8-inference", succeeds=False)
+def test_both_at_once_are_refused(generate, transformer):
+    process = generate(transformer, "--packed-inference", "--int8-inference", succeeds=False)
     assert_one_line(process, "--int8-inference: not allowed with argument --packed-inference")
 
 

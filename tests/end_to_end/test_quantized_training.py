@@ -19,17 +19,6 @@ def finetune(train, transformer):
     return finetune
 
 
-@pytest.fixture(scope="module")
-def generate(run, corpus, plugin):
-    def generate(checkpoint, *options):
-        return run(
-            "fairseq-generate", corpus, "--user-dir", plugin, "--path", checkpoint, "--cpu", "--beam", 4,
-            "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options,
-        ).stdout  # fmt: skip
-
-    return generate
-
-
 @pytest.mark.parametrize("method", ["kmeans", "linear"])
 def test_two_bits_lose_less_after_finetuning(finetune, run, generate, load, transformer, method, tmp_path):
     finetune(
@@ -39,7 +28,7 @@ def test_two_bits_lose_less_after_finetuning(finetune, run, generate, load, tran
     before, after = tmp_path / "before.pt", tmp_path / "after.pt"
     for path, small in ((transformer, before), (tmp_path / "checkpoint_last.pt", after)):
         run("fairseq-lite", "compress", path, small, "--bits", 2, "--method", method)
-    assert bleu(generate(after)) > bleu(generate(before)) + 10
+    assert bleu(generate(after).stdout) > bleu(generate(before).stdout) + 10
     if method == "kmeans":
         weight = load(tmp_path / "checkpoint_last.pt")["model"]["encoder.layers.0.fc1.weight"]
         assert len(weight.unique()) <= 4

@@ -4,24 +4,12 @@ import json
 import re
 import shutil
 
-import pytest
 import torch
 from checks import assert_same_weights, bleu, learnt
 
 
-@pytest.fixture(scope="module")
-def generate(run, corpus):
-    def generate(checkpoint, *options, user_dir="fairseq_lite"):
-        return run(
-            "fairseq-generate", corpus, "--user-dir", user_dir, "--path", checkpoint, "--cpu",
-            "--beam", 4, "--scoring", "sacrebleu", "--remove-bpe", "--max-tokens", 2000, *options,
-        ).stdout  # fmt: skip
-
-    return generate
-
-
 def test_generate_has_learnt_the_toy_task(generate, model):
-    output = generate(model / "checkpoint_last.pt")
+    output = generate(model / "checkpoint_last.pt", user_dir="fairseq_lite").stdout
     assert bleu(output) > 60
     assert "@@" not in "".join(line for line in output.splitlines() if line.startswith("D-"))
 
@@ -33,7 +21,7 @@ def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_
     first, last, mean = (load(path)["model"] for path in (*inputs, average))
     for name in learnt(mean):
         torch.testing.assert_close(mean[name], (first[name] + last[name]) / 2)
-    assert bleu(generate(average)) > 60
+    assert bleu(generate(average).stdout) > 60
 
 
 def test_latency_of_two_checkpoints(run, model):
@@ -100,4 +88,4 @@ def test_dynamic_convolutions_of_unequal_branches_train(train, generate, tmp_pat
         "--encoder-kernel-sizes", "3,5", "--decoder-kernel-sizes", "5,3", "--encoder-conv-glu",
         "--no-decoder-conv-glu", "--weight-dropout", 0.1, "--no-weight-softmax", "--ffn-init-ratio", 2,
     )  # fmt: skip
-    assert "BLEU" in generate(tmp_path / "checkpoint_last.pt")
+    assert "BLEU" in generate(tmp_path / "checkpoint_last.pt").stdout

@@ -45,7 +45,7 @@ def plot(steps: list[Step], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(9, 3.8), layout="constrained")
-    bars = axis.bar([step.name.replace(", ", ",\n") for step in steps], [step.size / 1e6 for step in steps])
+    bars = axis.bar([step.name.replace(" ", "\n") for step in steps], [step.size / 1e6 for step in steps])
     axis.bar_label(bars, [f"{step.size / 1e6:.2f} MB\nBLEU {step.bleu:.1f}" for step in steps], padding=2)
     axis.set(yscale="log", ylabel="megabytes on disk", title="Bytes along the chain, with BLEU")
     axis.margins(y=0.25)

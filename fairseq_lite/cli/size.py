@@ -48,11 +48,12 @@ def as_json(paths: List[str], sizes: List[Dict[str, int]]) -> List[Dict]:
 
 
 def print_table(paths: List[str], sizes: List[Dict[str, int]]) -> None:
-    """One column a checkpoint, one row a part that any of them has."""
+    """One column a checkpoint, called by what its path has beyond the folder of all, one row a part that any has."""
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     table = Table(box=None)
     table.add_column("bytes", no_wrap=True)
     for path in paths:
-        table.add_column(path, justify="right", overflow="fold")
+        table.add_column(os.path.relpath(path, folder), justify="right", no_wrap=True)
     for part in (*PARTS, DICTIONARIES):
         if any(parts[part] for parts in sizes):
             table.add_row(part, *(f"{parts[part]:,}" for parts in sizes))
@@ -60,4 +61,6 @@ def print_table(paths: List[str], sizes: List[Dict[str, int]]) -> None:
     totals = [sum(parts.values()) for parts in sizes]
     table.add_row("on disk", *(f"{total:,}" for total in totals))
     table.add_row("times smaller", *(f"{totals[0] / total:.2f}" for total in totals))
-    Console().print(table)
+    # whole numbers, if need be in longer lines than the terminal's
+    needed = Console(width=1000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)

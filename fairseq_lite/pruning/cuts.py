@@ -14,10 +14,15 @@ from fairseq_lite.modules import LinearAttention, Widths
 from fairseq_lite.modules.conv_branch import ConvBranch
 from fairseq_lite.pruning.neurons import component_of
 
-# Fewer outputs and their scattering cost less than all outputs from this part of pruned neurons on, in a layer of so
-# many weights (docs/benchmarks.md, Inflation).
+# Fewer outputs and their scattering cost less than all outputs from this part of zeros on, in a layer of so many weights
+# (docs/benchmarks.md, Inflation).
 INFLATION_PAYS_FROM = 0.4
 INFLATION_PAYS_FOR = 384 * 384
+
+
+def inflation_pays(linear: nn.Module, zeros: float) -> bool:
+    """Whether to leave out a part of a linear layer's outputs that are zeros, and to put zeros there after it."""
+    return linear.weight.numel() >= INFLATION_PAYS_FOR and zeros >= INFLATION_PAYS_FROM
 
 
 @dataclass
@@ -49,11 +54,18 @@ def inflated(kept: Tensor) -> Channels:
     return Channels(indices, indices, len(kept))
 
 
-def in_heads(kept: Tensor, head_width: int) -> Channels:
-    """The channels of kept: [H, d], bool, first in heads of a new width, with zeros behind them."""
-    rank = kept.cumsum(dim=1) - 1
-    places = rank + head_width * torch.arange(len(kept)).unsqueeze(1)
-    return Channels(kept.flatten().nonzero().squeeze(1), places[kept], len(kept) * head_width)
+def in_heads(kept: Tensor, head_width: int, linear: nn.Module) -> Channels:
+    """The channels of kept: [H, d], bool, the outputs of `linear`, in heads of a new width.
+
+    A head that has fewer is filled up with channels that are zero, or has a gap where that pays.
+    """
+    heads = len(kept)
+    if inflation_pays(linear, 1 - int(kept.sum()) / (heads * head_width)):
+        places = kept.cumsum(dim=1) - 1 + head_width * torch.arange(heads).unsqueeze(1)
+        return Channels(kept.flatten().nonzero().squeeze(1), places[kept], heads * head_width)
+    chosen = kept.int().argsort(dim=1, descending=True, stable=True)[:, :head_width].sort(dim=1).values
+    indices = (chosen + kept.size(1) * torch.arange(heads).unsqueeze(1)).flatten()
+    return Channels(indices, torch.arange(len(indices)), len(indices))
 
 
 @dataclass
@@ -79,7 +91,7 @@ class Cut:
 
 @dataclass
 class Cuts:
-    """The cuts of a model, by the names of its linear layers; a layer of which nothing goes has none."""
+    """The cuts of a model, by the names of its linear layers."""
 
     model: nn.Module
     by_name: Dict[str, Cut] = field(default_factory=dict)
@@ -101,8 +113,15 @@ class Cuts:
         self._cut_of(name).outputs = channels
 
     def _cut_of(self, name: str) -> Cut:
-        weight = self.linear(name).weight
-        return self.by_name.setdefault(name, Cut(everything(weight.size(1)), everything(weight.size(0))))
+        return self.by_name.setdefault(name, self._no_cut(name))
+
+    def _no_cut(self, name: str) -> Cut:
+        outputs, inputs = self.linear(name).weight.shape
+        return Cut(everything(inputs), everything(outputs))
+
+    def real(self) -> Dict[str, Cut]:
+        """Those after which something is gone."""
+        return {name: cut for name, cut in self.by_name.items() if cut.widths() != self._no_cut(name).widths()}
 
 
 def _not_zero(linear: nn.Module) -> Tensor:
@@ -128,9 +147,10 @@ def _cut_attention(cuts: Cuts, name: str, attention: nn.Module) -> None:
     widths = [kept.sum(dim=1).max() for kept in (values, pairs) if kept is not None]
     head_width = max(1, int(max(widths)))
     for projection in (q, k) if pairs is not None else ():
-        cuts.cut_outputs(projection, in_heads(pairs, head_width))
-    cuts.cut_outputs(v, in_heads(values, head_width))
-    cuts.cut_inputs(out, in_heads(values, head_width))
+        cuts.cut_outputs(projection, in_heads(pairs, head_width, cuts.linear(projection)))
+    channels = in_heads(values, head_width, cuts.linear(v))
+    cuts.cut_outputs(v, channels)
+    cuts.cut_inputs(out, channels)
 
 
 def _cut_ffn(cuts: Cuts, name: str, layer: nn.Module) -> None:
@@ -148,7 +168,7 @@ def _cut_convolution(cuts: Cuts, name: str, conv: ConvBranch) -> None:
     kept = cuts.kept(f"{name}.linear1").view(blocks, conv.num_heads, -1).any(dim=0)
     if kept.all():
         return
-    channels = in_heads(kept, max(1, int(kept.sum(dim=1).max())))
+    channels = in_heads(kept, max(1, int(kept.sum(dim=1).max())), cuts.linear(f"{name}.linear2"))
     old = kept.numel()
     cuts.cut_outputs(
         f"{name}.linear1",
@@ -173,8 +193,7 @@ def _cut_classification_head(cuts: Cuts, name: str, head: nn.Module) -> None:
 def _cut_residual(cuts: Cuts, name: str) -> None:
     """Outputs that are added to the residual are computed without the zeros, which come back, where that pays."""
     kept = cuts.kept(name)
-    large = cuts.linear(name).weight.numel() >= INFLATION_PAYS_FOR
-    if large and 1 - kept.float().mean() >= INFLATION_PAYS_FROM:
+    if inflation_pays(cuts.linear(name), 1 - float(kept.float().mean())):
         cuts.cut_outputs(name, inflated(kept))
 
 
@@ -192,4 +211,4 @@ def find_cuts(model: nn.Module) -> Dict[str, Cut]:
             _cut_classification_head(cuts, name, module)
         if component_of(name) in ("ao", "o", "co"):
             _cut_residual(cuts, name)
-    return cuts.by_name
+    return cuts.real()

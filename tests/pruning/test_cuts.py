@@ -14,14 +14,27 @@ def inflation_pays(monkeypatch):
     monkeypatch.setattr(cuts_module, "INFLATION_PAYS_FOR", 0)
 
 
-@every_model
-@pytest.mark.parametrize("part", [0.4, 1.0])
-def test_masked_equals_shrunk(options, part, inflation_pays):
+def assert_equals_shrunk(options, part):
     masked = mask(build(options), part)
     small = shrunk(options, masked)
     inputs = batch(masked)
     torch.testing.assert_close(output(small, inputs), output(masked, inputs), rtol=1e-5, atol=1e-5)
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in masked.parameters())
+
+
+@every_model
+@pytest.mark.parametrize("part", [0.4, 1.0])
+def test_masked_equals_shrunk(options, part, monkeypatch):
+    """With all zeros left out."""
+    monkeypatch.setattr(cuts_module, "INFLATION_PAYS_FOR", 0)
+    monkeypatch.setattr(cuts_module, "INFLATION_PAYS_FROM", 0)
+    assert_equals_shrunk(options, part)
+
+
+@every_model
+@pytest.mark.parametrize("part", [0.6, 1.0])
+def test_masked_equals_shrunk_with_zeros_where_they_cost_less(options, part):
+    assert_equals_shrunk(options, part)
 
 
 @pytest.mark.parametrize("options", ["transformer_tiny", "lite_transformer_tiny", "t2r_transformer_tiny"])
@@ -42,6 +55,14 @@ def test_a_shrunk_model_trains():
     model = shrunk("transformer_tiny", mask(build("transformer_tiny"), 0.6))
     model(*batch(model))[0].sum().backward()
     assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "layers" in name)
+
+
+def test_nothing_is_cut_where_a_head_is_whole():
+    model = build("transformer_tiny")
+    attention = model.encoder.layers[0].self_attn
+    with torch.no_grad():
+        attention.v_proj.weight[: attention.head_dim] = attention.v_proj.bias[: attention.head_dim] = 0.0
+    assert not find_cuts(model)
 
 
 def test_zeros_stay_in_a_narrow_layer():

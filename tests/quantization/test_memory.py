@@ -41,7 +41,7 @@ def test_loading_takes_at_most_two_and_a_half_times_the_model(tmp_path):
     scheme = Scheme(8, "linear", entropy_code=True)
     # the first, small one warms up
     paths = [written(tmp_path / f"{size}.pt", size, scheme) for size in (100, VOCABULARY)]
-    # glibc gives large blocks back when they are freed: what stays of its heap differs from run to run
+    # larger blocks are given back when freed; what glibc's heap keeps of them otherwise differs from run to run
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-W", "ignore", "-c", LOAD, *paths]
     process = subprocess.run(command, env=env, capture_output=True, text=True)

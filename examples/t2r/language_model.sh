@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # language_model.sh DATA OUT: trains a softmax language model; then linear ones, from its weights and from scratch.
-# DATA is what examples/wikitext/prepare.sh made. MAPS, SEEDS and STARTS are read from the environment. A run that was
-# cut off repeats the model that it was at and no other.
+# DATA is what examples/wikitext/prepare.sh made. MAPS, SEEDS, STARTS and LINEAR (more options of linear
+# attention) are read from the environment. A run that was cut off repeats the model that it was at and no other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"

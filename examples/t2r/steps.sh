@@ -11,12 +11,12 @@ softmax() {
 
 # from_scratch FEATURE_MAP SEED FOLDER
 from_scratch() {
-  train "${training[@]}" --task "$task" --arch "t2r_$arch" --feature-map "$1" --seed "$2" "$3"
+  train "${training[@]}" --task "$task" --arch "t2r_$arch" --feature-map "$1" ${LINEAR:-} --seed "$2" "$3"
 }
 
 # finetuned FEATURE_MAP SEED FOLDER
 finetuned() {
-  train "${finetuning[@]}" --task "finetune_$task" --arch "t2r_$arch" --feature-map "$1" --seed "$2" \
+  train "${finetuning[@]}" --task "finetune_$task" --arch "t2r_$arch" --feature-map "$1" ${LINEAR:-} --seed "$2" \
     --pretrained "$out/softmax/checkpoint_last.pt" "$3"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # translation.sh DATA OUT: trains a Transformer; then ones with a linear decoder, from its weights and from scratch.
-# DATA is what examples/multi30k/prepare.sh made. MAPS, SEEDS and STARTS are read from the environment. A run that was
-# cut off repeats the model that it was at and no other.
+# DATA is what examples/multi30k/prepare.sh made. MAPS, SEEDS, STARTS and LINEAR (more options of linear
+# attention) are read from the environment. A run that was cut off repeats the model that it was at and no other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"

@@ -26,10 +26,11 @@ def run(args, rest) -> None:
 
 def print_table(sparsity: Sparsity) -> None:
     """One row a layer, one column a component."""
-    table = Table(box=None, title=f"% of {sparsity.unit} pruned (x: attention to the source)", title_justify="left")
+    title = f"% of {sparsity.unit} pruned" + (sparsity.note and f" ({sparsity.note})")
+    table = Table(box=None, title=title, title_justify="left")
     table.add_column("layer", no_wrap=True)
-    for title in (*sparsity.components, "all"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for component in (*sparsity.components, "all"):
+        table.add_column(component, justify="right", no_wrap=True)
     for layer in (*sparsity.layers, ""):
         parts = [sparsity.part(layer, component) for component in (*sparsity.components, "")]
         table.add_row(layer or "all", *(f"{100 * part:.0f}" if part == part else "" for part in parts))

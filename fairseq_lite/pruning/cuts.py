@@ -14,8 +14,8 @@ from fairseq_lite.modules import LinearAttention, Widths
 from fairseq_lite.modules.conv_branch import ConvBranch
 from fairseq_lite.pruning.neurons import component_of
 
-# Fewer outputs and their scattering cost less than all outputs from this part of zeros on, in a layer of so many weights
-# (docs/benchmarks.md, Inflation).
+# Fewer outputs and their scattering cost less than all outputs from this part of zeros on, in a layer of so many
+# weights (docs/benchmarks.md, Inflation).
 INFLATION_PAYS_FROM = 0.4
 INFLATION_PAYS_FOR = 384 * 384
 

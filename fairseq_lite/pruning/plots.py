@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from fairseq_lite.errors import UserError
-from fairseq_lite.pruning.sparsity import CROSS, Sparsity
-
-SOURCE = "\n(x: attention to the source)"
+from fairseq_lite.pruning.sparsity import Sparsity
 
 
 def _pyplot():
@@ -37,7 +35,7 @@ def plot_sparsity(sparsity: Sparsity, path: str) -> None:
         for x, part in enumerate(row):
             if part == part:
                 axes.text(x, y, f"{part:.0%}", ha="center", va="center", fontsize=8, color="w" if part > 0.7 else "k")
-    axes.set_title(f"pruned {sparsity.unit} by component and layer" + SOURCE * any(c[0] == CROSS for c in columns))
+    axes.set_title(f"pruned {sparsity.unit} by component and layer" + (sparsity.note and f"\n({sparsity.note})"))
     figure.colorbar(image, format=lambda part, _: f"{part:.0%}")
     temporary = f"{path}.tmp{os.path.splitext(path)[1]}"
     figure.savefig(temporary, dpi=150)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass
 from typing import Dict, List, Tuple
 
+import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.checkpoints import Checkpoint, build_model_of, model_options
+from fairseq_lite.checkpoints import Checkpoint, architecture_of, build_model_of, model_options
 from fairseq_lite.models.pruned import unpruned_options
 from fairseq_lite.pruning.neurons import COMPONENTS, component_of, prunable_layers
 
@@ -35,6 +35,11 @@ class Sparsity:
         ordered = [prefix + component for prefix in ("", CROSS) for component in COMPONENTS]
         return [component for component in ordered if component in present]
 
+    @property
+    def note(self) -> str:
+        """What the names of components do not say by themselves."""
+        return "x: attention to the source" if any(component[0] == CROSS for component in self.components) else ""
+
     def part(self, layer: str = "", component: str = "") -> float:
         """The pruned part of a component of a layer; of all where one is not named; nan where there is none."""
         cells = [key for key in self.whole if layer in ("", key[0]) and component in ("", key[1])]
@@ -53,12 +58,28 @@ def _zeros(weight: Tensor, unit: str) -> int:
     return int((weight == 0).all(dim=1).sum() if unit == "neurons" else (weight == 0).sum())
 
 
+def _model_before_pruning(checkpoint: Checkpoint, path: str) -> nn.Module:
+    """A model of the sizes that a checkpoint's had before it was pruned, masked or shrunk."""
+    options = model_options(checkpoint, path)
+    before = unpruned_options(options)
+    model = build_model_of({**checkpoint, "cfg": {"model": before}}, path)
+    is_shrunk = architecture_of(before) != architecture_of(options)
+    # roberta's heads come with their weights; of a shrunk one no more is known than that tasks make it of model width
+    for head, width in _classification_heads(checkpoint["model"]).items():
+        model.register_classification_head(head, num_classes=1, inner_dim=None if is_shrunk else width)
+    return model
+
+
+def _classification_heads(state: Dict[str, Tensor]) -> Dict[str, int]:
+    """The widths of a state dict's classification heads, by their names."""
+    dense = re.compile(r"classification_heads\.(\w+)\.dense\.weight")
+    return {match[1]: state[name].size(0) for name in state if (match := dense.fullmatch(name))}
+
+
 def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
     """The sparsity of a checkpoint, masked or shrunk, against the model that it was before."""
     state = checkpoint["model"]
-    dense = copy.copy(checkpoint)
-    dense["cfg"] = {"model": unpruned_options(model_options(checkpoint, path))}
-    layers = prunable_layers(build_model_of(dense, path))
+    layers = prunable_layers(_model_before_pruning(checkpoint, path))
     found = {layer.name: state[f"{layer.name}.weight"] for layer in layers}
     removed = {layer.name: layer.linear.weight.numel() - found[layer.name].numel() for layer in layers}
     some_neuron = any(removed.values()) or any(_zeros(weight, "neurons") for weight in found.values())

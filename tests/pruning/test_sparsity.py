@@ -1,0 +1,36 @@
+"""The table of sparsity tells what was masked, of a masked and of a shrunk checkpoint alike."""
+
+import pytest
+from models import build, mask
+
+from fairseq_lite.converters.published import checkpoint_of
+from fairseq_lite.pruning.neurons import prunable_layers
+from fairseq_lite.pruning.shrink import shrink
+from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
+
+
+@pytest.fixture
+def masked():
+    """A checkpoint of a classifier with part of its neurons zero, and how many of each component's are."""
+    model = mask(build("roberta"), 0.5)
+    model.args.__dict__.update(arch="roberta", task="masked_lm", criterion="masked_lm")
+    zeros = {}
+    for layer in prunable_layers(model):
+        units = (layer.linear.weight == 0).all(dim=1)
+        zeros[layer.component] = zeros.get(layer.component, 0) + int(units.sum())
+    return checkpoint_of(model.args, model.state_dict(), "roberta"), zeros
+
+
+def test_all_components_are_counted_classification_heads_too(masked):
+    checkpoint, zeros = masked
+    assert "p" in zeros
+    for found in (sparsity_of(checkpoint, "masked.pt"), sparsity_of(shrink(checkpoint, "masked.pt"), "shrunk.pt")):
+        pruned = {c: sum(n for cell, n in found.pruned.items() if cell[1] == c) for c in found.components}
+        assert (found.unit, pruned) == ("neurons", zeros)
+        assert found.part() == sum(zeros.values()) / sum(found.whole.values())
+        assert set(found.layers) == {"encoder 0", "encoder 1", "head"}
+
+
+def test_attention_to_the_source_is_explained_where_there_is_some(masked):
+    assert sparsity_of(masked[0], "masked.pt").note == ""
+    assert "source" in Sparsity("neurons", {("decoder 0", "xq"): 1}, {("decoder 0", "xq"): 4}).note

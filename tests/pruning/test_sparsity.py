@@ -11,23 +11,30 @@ from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
 
 @pytest.fixture
 def masked():
-    """A checkpoint of a classifier with part of its neurons zero, and how many of each component's are."""
+    """A checkpoint of a classifier with part of its neurons zero, and how many of each component's are, of how many."""
     model = mask(build("roberta"), 0.5)
     model.args.__dict__.update(arch="roberta", task="masked_lm", criterion="masked_lm")
-    zeros = {}
+    zeros, whole = {}, {}
     for layer in prunable_layers(model):
         units = (layer.linear.weight == 0).all(dim=1)
         zeros[layer.component] = zeros.get(layer.component, 0) + int(units.sum())
-    return checkpoint_of(model.args, model.state_dict(), "roberta"), zeros
+        whole[layer.component] = whole.get(layer.component, 0) + len(units)
+    return checkpoint_of(model.args, model.state_dict(), "roberta"), zeros, whole
+
+
+def by_component(cells):
+    sums = {}
+    for (_, component), count in cells.items():
+        sums[component] = sums.get(component, 0) + count
+    return sums
 
 
 def test_all_components_are_counted_classification_heads_too(masked):
-    checkpoint, zeros = masked
-    assert "p" in zeros
+    checkpoint, zeros, whole = masked
+    assert zeros["p"] > 0
     for found in (sparsity_of(checkpoint, "masked.pt"), sparsity_of(shrink(checkpoint, "masked.pt"), "shrunk.pt")):
-        pruned = {c: sum(n for cell, n in found.pruned.items() if cell[1] == c) for c in found.components}
-        assert (found.unit, pruned) == ("neurons", zeros)
-        assert found.part() == sum(zeros.values()) / sum(found.whole.values())
+        assert (found.unit, by_component(found.pruned), by_component(found.whole)) == ("neurons", zeros, whole)
+        assert found.part() == sum(zeros.values()) / sum(whole.values())
         assert set(found.layers) == {"encoder 0", "encoder 1", "head"}
 
 

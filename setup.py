@@ -40,7 +40,11 @@ setup(
     extras_require={
         **FAIRSEQ,
         "bert": ["safetensors"],
-        "test": ["pytest", "pytest-xdist", "safetensors", "tokenizers", "transformers; python_version >= '3.11'"],
+        "export": ["onnx"],
+        "test": [
+            *("pytest", "pytest-xdist", "ruff", "mypy", "safetensors", "tokenizers", "sentencepiece"),
+            *("onnx", "onnxruntime; python_version >= '3.11'", "transformers; python_version >= '3.11'"),
+        ],
         "examples": ["sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
     },

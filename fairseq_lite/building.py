@@ -39,9 +39,7 @@ def task_of_sizes(source: int, target: int) -> SimpleNamespace:
     return SimpleNamespace(source_dictionary=source_dictionary, target_dictionary=target_dictionary)
 
 
-def build_architecture(
-    name: str, model_options: Sequence[str], vocab_size: Optional[int] = None
-) -> BaseFairseqModel:
+def build_architecture(name: str, model_options: Sequence[str], vocab_size: Optional[int] = None) -> BaseFairseqModel:
     """The model that fairseq-train would build from --arch NAME and these options.
 
     Raises UserError for an unknown architecture or option and for options that do not fit together.
@@ -67,9 +65,7 @@ def _parse(name: str, model_options: Sequence[str]) -> argparse.Namespace:
 
     parser.error = error
     no_data = "-"
-    args, unknown = options.parse_args_and_arch(
-        parser, [no_data, "--arch", name, *model_options], parse_known=True
-    )
+    args, unknown = options.parse_args_and_arch(parser, [no_data, "--arch", name, *model_options], parse_known=True)
     if unknown:
         raise UserError(f"--arch {name}: this architecture has no option {' '.join(unknown)}")
     return args

@@ -33,9 +33,7 @@ def require_fairseq():
         raise ImportError(f"fairseq_lite needs fairseq: {_INSTALL_HINT}") from None
     except (AttributeError, ImportError, ValueError) as error:
         # the official release, for one, fails on Python 3.11 with a ValueError
-        raise ImportError(
-            f"fairseq is installed but cannot be imported ({error}): {_INSTALL_HINT}"
-        ) from error
+        raise ImportError(f"fairseq is installed but cannot be imported ({error}): {_INSTALL_HINT}") from error
 
 
 def allow_fairseq_checkpoints():

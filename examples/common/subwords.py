@@ -1,4 +1,5 @@
 """Learns a joint subword model and encodes text with it (sentencepiece, unigram)."""
+
 import argparse
 import io
 
@@ -13,8 +14,12 @@ def learn(texts, vocab_size, out):
     """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        input=list(texts), vocab_size=vocab_size, model_writer=model,
-        character_coverage=1.0, normalization_rule_name="identity", minloglevel=2,
+        input=list(texts),
+        vocab_size=vocab_size,
+        model_writer=model,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        minloglevel=2,
     )
     with open(out, "wb") as file:
         file.write(model.getvalue())

@@ -1,4 +1,5 @@
 """Accuracy and macro-F1 of sentence classifiers: any checkpoint of fairseq's task sentence_prediction."""
+
 import argparse
 import json
 

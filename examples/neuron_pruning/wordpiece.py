@@ -1,4 +1,5 @@
 """Splits text into the word pieces of a BERT's vocabulary, one line for a line."""
+
 import argparse
 
 from tokenizers import BertWordPieceTokenizer

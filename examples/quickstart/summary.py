@@ -2,6 +2,7 @@
 
 Usage: summary.py OUT, the folder that run.sh fills.
 """
+
 import argparse
 import json
 from pathlib import Path

@@ -21,9 +21,7 @@ TABLE_DEPTH = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = (
-        "%(prog)s (--arch NAME [model options] | CHECKPOINT) [--src-len N] [--tgt-len N] [--json]"
-    )
+    parser.usage = "%(prog)s (--arch NAME [model options] | CHECKPOINT) [--src-len N] [--tgt-len N] [--json]"
     parser.add_argument(
         "--arch",
         metavar="NAME",
@@ -37,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="vocabulary of --arch; it changes the parameters, not the Mult-Adds"
         f" (default: {SMALL_VOCABULARY}, counted from the last adaptive cutoff if there is one)",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object instead of the table"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
 def run(args: argparse.Namespace, rest: List[str]) -> None:
@@ -50,9 +46,7 @@ def run(args: argparse.Namespace, rest: List[str]) -> None:
         model = load_model(rest[0])
     else:
         given = " ".join(rest) or "no arguments"
-        raise UserError(
-            f"{given}: give either --arch NAME or the path of one checkpoint (without --vocab-size)"
-        )
+        raise UserError(f"{given}: give either --arch NAME or the path of one checkpoint (without --vocab-size)")
     counted = count_mult_adds(model, args.src_len, args.tgt_len)
     if args.json:
         print(json.dumps(as_json(counted, args.src_len, args.tgt_len), indent=2))

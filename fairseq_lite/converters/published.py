@@ -77,9 +77,7 @@ def checkpoint_of(options: argparse.Namespace, state: State, path: str) -> Check
         "args": None,
         "cfg": convert_namespace_to_omegaconf(options),
         "model": state,
-        "optimizer_history": [
-            {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-        ],
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "task_state": {},
     }

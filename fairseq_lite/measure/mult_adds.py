@@ -58,9 +58,7 @@ def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> M
             _leave_out(counts, name)
     total = counts.pop("")
     by_module = {name: count for name, count in counts.items() if count}
-    return MultAdds(
-        total, by_module, count_parameters(model), count_parameters_without_embeddings(model)
-    )
+    return MultAdds(total, by_module, count_parameters(model), count_parameters_without_embeddings(model))
 
 
 def _check_output_projection(model: nn.Module):
@@ -100,9 +98,7 @@ def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, 
     counts = analysis.by_module()
     unknown = sorted(analysis.unsupported_ops())
     if unknown:
-        raise UserError(
-            f"{', '.join(unknown)}: of unknown cost; add it to fairseq_lite/measure/operators.py"
-        )
+        raise UserError(f"{', '.join(unknown)}: of unknown cost; add it to fairseq_lite/measure/operators.py")
     return {name[len("model.") :]: int(count) for name, count in counts.items() if name}
 
 

@@ -43,9 +43,7 @@ def einsum(inputs, outputs):
     shapes = [get_shape(operand) for operand in inputs[1].node().inputs()]
     terms, arrow, result = equation.partition("->")
     if len(shapes) != 2 or not arrow:
-        raise UserError(
-            f"einsum {equation!r}: cannot be counted; write it as products of two tensors with '->'"
-        )
+        raise UserError(f"einsum {equation!r}: cannot be counted; write it as products of two tensors with '->'")
     sizes = {}
     for term, shape in zip(terms.split(","), shapes):
         before, _, after = term.partition("...")

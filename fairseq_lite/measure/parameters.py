@@ -8,9 +8,7 @@ EMBEDDINGS = (nn.Embedding, AdaptiveInput)
 
 def count_parameters(*modules: nn.Module) -> int:
     """The parameters of some modules together."""
-    unique = {
-        id(parameter): parameter.numel() for module in modules for parameter in module.parameters()
-    }
+    unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
     return sum(unique.values())
 
 

@@ -182,6 +182,4 @@ _register("lite_transformer", LITE_TRANSFORMERS, _lite_transformer)
 _register("lite_transformer_lm", LITE_LANGUAGE_MODELS, _lite_language_model)
 _register("transformer", FLAT_TRANSFORMERS, _flat_transformer)
 _register_like_stock("t2r_transformer", T2R_TRANSFORMERS, T2R_OPTIONS.defaults())
-_register_like_stock(
-    "t2r_transformer_lm", T2R_LANGUAGE_MODELS, language_model_defaults(T2RLanguageModelConfig)
-)
+_register_like_stock("t2r_transformer_lm", T2R_LANGUAGE_MODELS, language_model_defaults(T2RLanguageModelConfig))

@@ -41,9 +41,7 @@ class LSRAOptions(FairseqDataclass):
     conv_heads: int = field(
         default=4, metadata={"help": "heads of the convolution branch; the channels of a head share a kernel"}
     )
-    conv_glu: bool = field(
-        default=False, metadata={"help": "gated linear unit before the convolution"}
-    )
+    conv_glu: bool = field(default=False, metadata={"help": "gated linear unit before the convolution"})
 
 
 @dataclass
@@ -104,12 +102,8 @@ class T2RLanguageModelConfig(CausalAttentionOptions, _OneWidth):
 class LiteTransformerOptions(FairseqDataclass):
     """What both sides of a Lite Transformer share."""
 
-    weight_softmax: bool = field(
-        default=True, metadata={"help": "normalise the taps of a kernel with a softmax"}
-    )
-    weight_dropout: float = field(
-        default=0.0, metadata={"help": "DropConnect probability of the kernels' taps"}
-    )
+    weight_softmax: bool = field(default=True, metadata={"help": "normalise the taps of a kernel with a softmax"})
+    weight_dropout: float = field(default=0.0, metadata={"help": "DropConnect probability of the kernels' taps"})
     ffn_init_ratio: float = field(
         default=1.0,
         metadata={"help": "initialise the FFN Xavier-uniform as if fan out were this many times fan in"},
@@ -137,9 +131,7 @@ class _LanguageModelOptions(LiteTransformerOptions, CausalAttentionOptions, _One
     decoder_ffn_embed_dim: int = field(
         default=II("model.decoder_embed_dim"), metadata={"help": "decoder embedding dimension for FFN"}
     )
-    decoder_normalize_before: bool = field(
-        default=True, metadata={"help": "apply layernorm before each decoder block"}
-    )
+    decoder_normalize_before: bool = field(default=True, metadata={"help": "apply layernorm before each decoder block"})
 
 
 LiteTransformerLanguageModelConfig = make_dataclass(

@@ -105,9 +105,7 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
             x = self.step(x, taps, incremental_state)
         return self.linear2(x)
 
-    def step(
-        self, x: Tensor, taps: Tensor, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]
-    ) -> Tensor:
+    def step(self, x: Tensor, taps: Tensor, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]) -> Tensor:
         """Convolve the next columns x: [T, B, C] with the remembered ones; only causal kernels can."""
         assert self.causal, "incremental decoding needs a causal convolution"
         past = self.past_columns(incremental_state)
@@ -116,24 +114,17 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
         columns = torch.cat([past, x], dim=0)
         T = x.size(0)
         out = torch.stack(
-            [
-                last_column(columns[t : t + self.kernel_size], taps if taps.dim() == 2 else taps[t])
-                for t in range(T)
-            ]
+            [last_column(columns[t : t + self.kernel_size], taps if taps.dim() == 2 else taps[t]) for t in range(T)]
         )
         self.remember_columns(incremental_state, columns[T:])
         return out
 
-    def past_columns(
-        self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]
-    ) -> Optional[Tensor]:
+    def past_columns(self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Optional[Tensor]:
         """The last K-1 columns before the convolution, [K-1, B, C], or None before the first step."""
         state = self.get_incremental_state(incremental_state, "columns")
         return None if state is None else state["past"]
 
-    def remember_columns(
-        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], columns: Tensor
-    ) -> None:
+    def remember_columns(self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], columns: Tensor) -> None:
         state: Dict[str, Optional[Tensor]] = {"past": columns}
         self.set_incremental_state(incremental_state, "columns", state)
 

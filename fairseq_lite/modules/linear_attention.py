@@ -179,9 +179,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
     def new_state(self) -> Dict[str, Tensor]:
         """What softmax attention has no counterpart of, under its names in this module's state dict."""
         return {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if name.split(".")[0] in ("feature_map", "gate")
+            name: tensor for name, tensor in self.state_dict().items() if name.split(".")[0] in ("feature_map", "gate")
         }
 
     @torch.jit.unused

@@ -75,9 +75,7 @@ def test_language_model_matches_the_golden_output(name, fast, converted):
     tokens = io["prev_output_tokens"]
     features, _ = model.decoder(tokens, features_only=True)
     torch.testing.assert_close(features, io["features"], **CLOSE)
-    torch.testing.assert_close(
-        step_by_step(model.decoder, tokens, features_only=True), io["features"], **CLOSE
-    )
+    torch.testing.assert_close(step_by_step(model.decoder, tokens, features_only=True), io["features"], **CLOSE)
     log_probabilities = model.get_normalized_probs(model(tokens), log_probs=True)
     torch.testing.assert_close(log_probabilities, io["lprobs"], **CLOSE)
 

@@ -20,8 +20,7 @@ def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
     ]  # fmt: skip
     with ThreadPoolExecutor(max_workers=2) as pool:
         processes = [
-            pool.submit(train, tmp_path / "two", *options, *world, "--distributed-rank", rank)
-            for rank in (0, 1)
+            pool.submit(train, tmp_path / "two", *options, *world, "--distributed-rank", rank) for rank in (0, 1)
         ]
     for process in processes:
         process.result()

@@ -1,6 +1,5 @@
 """A language model's life under fairseq's commands."""
 
-
 import pytest
 from checks import perplexity
 
@@ -10,8 +9,18 @@ def evaluate(run, text_corpus):
     def evaluate(checkpoint, *options):
         return perplexity(
             run(
-                "fairseq-eval-lm", text_corpus, "--user-dir", "fairseq_lite", "--cpu",
-                "--path", checkpoint, "--max-tokens", 2000, "--sample-break-mode", "eos", *options,
+                "fairseq-eval-lm",
+                text_corpus,
+                "--user-dir",
+                "fairseq_lite",
+                "--cpu",
+                "--path",
+                checkpoint,
+                "--max-tokens",
+                2000,
+                "--sample-break-mode",
+                "eos",
+                *options,
             )  # fmt: skip
         )
 

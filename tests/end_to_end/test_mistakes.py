@@ -24,17 +24,13 @@ def test_options_that_do_not_fit(train, tmp_path, option, value):
 
 
 def test_kernel_sizes_of_a_language_model(train_language_model, tmp_path):
-    process = train_language_model(
-        tmp_path / "model", "--decoder-kernel-sizes", "3", succeeds=False
-    )
+    process = train_language_model(tmp_path / "model", "--decoder-kernel-sizes", "3", succeeds=False)
     assert_one_line(process, "--decoder-kernel-sizes 3")
     assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_shared_embeddings_of_two_dictionaries(train, corpus_of_two_dictionaries, tmp_path):
-    process = train(
-        tmp_path / "model", "--share-all-embeddings", data=corpus_of_two_dictionaries, succeeds=False
-    )
+    process = train(tmp_path / "model", "--share-all-embeddings", data=corpus_of_two_dictionaries, succeeds=False)
     assert_one_line(process, "--share-all-embeddings", "--joined-dictionary")
     assert not list(tmp_path.rglob("*.pt"))
 

@@ -9,9 +9,7 @@ import torch
 from checks import assert_one_line, assert_same_weights, bleu, perplexity
 from fairseq import checkpoint_utils
 
-STOCK = (
-    "--arch transformer_tiny --share-all-embeddings --criterion label_smoothed_cross_entropy_with_pruning"
-).split()
+STOCK = ("--arch transformer_tiny --share-all-embeddings --criterion label_smoothed_cross_entropy_with_pruning").split()
 TINY = [
     f"--{side}-{option}"
     for side in ("encoder", "decoder")
@@ -208,9 +206,7 @@ def test_a_component_that_the_model_has_not(train, tmp_path):
 
 def test_checkpoints_that_cannot_be_shrunk(run, model, train, tmp_path):
     dense = model / "checkpoint_last.pt"
-    assert_one_line(
-        run("fairseq-lite", "shrink", dense, tmp_path / "out.pt", succeeds=False), str(dense), "no neuron"
-    )
+    assert_one_line(run("fairseq-lite", "shrink", dense, tmp_path / "out.pt", succeeds=False), str(dense), "no neuron")
     train(tmp_path / "conv", "--arch", "lightconv_iwslt_de_en", "--max-update", 1)
     other = tmp_path / "conv" / "checkpoint_last.pt"
     assert_one_line(

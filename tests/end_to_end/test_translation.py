@@ -66,8 +66,7 @@ def test_resumed_training_equals_an_uninterrupted_one(train, load, tmp_path):
     states = [load(folder / "checkpoint_last.pt") for folder in (uninterrupted, resumed)]
     assert_same_weights(*(state["model"] for state in states))
     losses = [
-        {name: meter for _, name, _, meter in state["extra_state"]["metrics"]["train"]}["loss"]
-        for state in states
+        {name: meter for _, name, _, meter in state["extra_state"]["metrics"]["train"]}["loss"] for state in states
     ]
     assert losses[0] == losses[1]
 

@@ -46,15 +46,9 @@ def convolution(length, dim, kernel_size, heads, dynamic, glu):
 @pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
 @pytest.mark.parametrize("dim, inner", [(16, 40), (64, 24)])
 def test_transformer_by_formula(dim, inner, src_len, tgt_len):
-    model = build(
-        "transformer", both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=4)
-    )
+    model = build("transformer", both(embed_dim=dim, ffn_embed_dim=inner, layers=2, attention_heads=4))
     encoder = attention(src_len, src_len, dim) + ffn(src_len, dim, inner)
-    decoder = (
-        attention(tgt_len, tgt_len, dim)
-        + attention(tgt_len, src_len, dim)
-        + ffn(tgt_len, dim, inner)
-    )
+    decoder = attention(tgt_len, tgt_len, dim) + attention(tgt_len, src_len, dim) + ffn(tgt_len, dim, inner)
     assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
 
 
@@ -128,9 +122,9 @@ def test_lightconv_by_formula(conv_type, glu, src_len, tgt_len):
     expected = 0
     for kernel_size in KERNEL_SIZES:
         for length in (src_len, tgt_len):
-            expected += convolution(
-                length, dim, kernel_size, heads, conv_type == "dynamic", glu
-            ) + ffn(length, dim, inner)
+            expected += convolution(length, dim, kernel_size, heads, conv_type == "dynamic", glu) + ffn(
+                length, dim, inner
+            )
         expected += attention(tgt_len, src_len, dim)
     assert count_mult_adds(model, src_len, tgt_len).total == expected
 
@@ -153,9 +147,7 @@ def test_lite_transformer_by_formula(conv_type, glu, src_len, tgt_len):
     expected = 0
     for kernel_size in KERNEL_SIZES:
         for length in (src_len, tgt_len):
-            conv = convolution(
-                length, dim - attention_dim, kernel_size, heads, conv_type == "dynamic", glu
-            )
+            conv = convolution(length, dim - attention_dim, kernel_size, heads, conv_type == "dynamic", glu)
             expected += conv + attention(length, length, attention_dim) + ffn(length, dim, dim)
         expected += attention(tgt_len, src_len, dim)
     assert count_mult_adds(model, src_len, tgt_len).total == expected
@@ -192,8 +184,7 @@ def test_parts_add_up_to_the_total():
 
 def test_shared_parameters_count_once():
     separate, shared = (
-        count_mult_adds(build("transformer_tiny", options, 100))
-        for options in ("", "--share-all-embeddings")
+        count_mult_adds(build("transformer_tiny", options, 100)) for options in ("", "--share-all-embeddings")
     )
     table = 100 * 64
     assert separate.parameters - shared.parameters == 2 * table
@@ -217,9 +208,7 @@ def test_model_is_left_as_it_was(arch):
 
     assert [module.training for module in model.modules()] == modes
     torch.testing.assert_close(dict(model.state_dict()), state, rtol=0, atol=0, equal_nan=True)
-    assert all(
-        parameter.requires_grad and parameter.grad is None for parameter in model.parameters()
-    )
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert replaced_functions() == functions
     assert torch.get_rng_state().equal(random_state)
@@ -228,9 +217,7 @@ def test_model_is_left_as_it_was(arch):
 
 def test_arithmetic_without_a_rule_is_an_error():
     model = build("lite_transformer_tiny")
-    model.encoder.layers[0].fc1.register_forward_hook(
-        lambda module, inputs, output: output.cumprod(dim=-1)
-    )
+    model.encoder.layers[0].fc1.register_forward_hook(lambda module, inputs, output: output.cumprod(dim=-1))
     with pytest.raises(UserError, match="aten::cumprod"):
         count_mult_adds(model)
 

@@ -19,9 +19,7 @@ class Call(nn.Module):
 
 
 def count(function, *shapes):
-    analysis = FlopCountAnalysis(
-        Call(function), tuple(torch.zeros(shape) for shape in shapes)
-    ).clear_op_handles()
+    analysis = FlopCountAnalysis(Call(function), tuple(torch.zeros(shape) for shape in shapes)).clear_op_handles()
     return analysis.set_op_handle(**HANDLERS, **dict.fromkeys(FREE)).total()
 
 
@@ -45,9 +43,7 @@ def test_products_count_one_per_multiplication(function, shapes, expected):
     assert count(function, *shapes) == expected
 
 
-@pytest.mark.skipif(
-    not hasattr(F, "scaled_dot_product_attention"), reason="torch has no fused attention"
-)
+@pytest.mark.skipif(not hasattr(F, "scaled_dot_product_attention"), reason="torch has no fused attention")
 @pytest.mark.parametrize("causal", [False, True])
 def test_fused_attention_counts_both_products(causal):
     def attention(q, k, v):

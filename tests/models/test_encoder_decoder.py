@@ -64,9 +64,7 @@ def test_incremental_decoding_equals_teacher_forcing(options):
     encoder_out = model.encoder(source)
     parallel, _ = model.decoder(target, encoder_out)
     state = {}
-    steps = [
-        model.decoder(target[:, : t + 1], encoder_out, incremental_state=state)[0] for t in range(8)
-    ]
+    steps = [model.decoder(target[:, : t + 1], encoder_out, incremental_state=state)[0] for t in range(8)]
     torch.testing.assert_close(torch.cat(steps, dim=1), parallel, rtol=1e-5, atol=1e-5)
 
 

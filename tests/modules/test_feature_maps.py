@@ -27,7 +27,7 @@ def test_rfa_approaches_the_gaussian_kernel():
     torch.manual_seed(1)
     phi = FEATURE_MAPS["rfa"](H, D, 20000)
     x = torch.nn.functional.normalize(torch.randn(1, H, 5, D), dim=-1)
-    kernel = torch.exp(-torch.cdist(x, x) ** 2 / 2)
+    kernel = torch.exp(-(torch.cdist(x, x) ** 2) / 2)
     torch.testing.assert_close(phi(3 * x) @ phi(x).transpose(-1, -2), kernel, rtol=0, atol=0.05)
 
 

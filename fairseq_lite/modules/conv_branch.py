@@ -99,10 +99,7 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
             # depend on what it is batched with.
             x = x.masked_fill(padding_mask.to(torch.bool).transpose(0, 1).unsqueeze(-1), 0.0)
         taps = self.taps(x)
-        if incremental_state is None:
-            x = depthwise_conv(x, taps, self.left)
-        else:
-            x = self.step(x, taps, incremental_state)
+        x = depthwise_conv(x, taps, self.left) if incremental_state is None else self.step(x, taps, incremental_state)
         return self.linear2(x)
 
     def step(self, x: Tensor, taps: Tensor, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]) -> Tensor:

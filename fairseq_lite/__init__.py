@@ -14,8 +14,8 @@ restore_numpy_long()
 keep_last_batch()
 allow_fairseq_checkpoints()
 
+from fairseq_lite.compression.files import read_compressed_checkpoints  # noqa: E402
 from fairseq_lite.inference.options import offer_inference_options  # noqa: E402
-from fairseq_lite.quantization.files import read_compressed_checkpoints  # noqa: E402
 
 read_compressed_checkpoints()
 offer_inference_options()

@@ -7,10 +7,10 @@ from rich.progress import track
 
 from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
-from fairseq_lite.quantization.files import compress, save_deflated
-from fairseq_lite.quantization.magnitude import prune_smallest
-from fairseq_lite.quantization.states import count_weights
-from fairseq_lite.quantization.tensors import METHODS, Scheme
+from fairseq_lite.compression.files import compress, save_deflated
+from fairseq_lite.compression.magnitude import prune_smallest
+from fairseq_lite.compression.states import count_weights
+from fairseq_lite.compression.tensors import METHODS, Scheme
 
 
 def add_arguments(parser) -> None:

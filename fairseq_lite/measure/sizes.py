@@ -8,10 +8,10 @@ from typing import Dict
 
 import torch
 
+from fairseq_lite.compression.packing import Damaged
+from fairseq_lite.compression.states import is_packed, packed_sizes
 from fairseq_lite.errors import UserError
 from fairseq_lite.mistakes import unreadable_checkpoint
-from fairseq_lite.quantization.packing import Damaged
-from fairseq_lite.quantization.states import is_packed, packed_sizes
 
 EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER = (
     "embeddings", "attention", "convolution", "FFN", "output", "norms, other weights",

@@ -6,9 +6,9 @@ from typing import Optional
 import torch.nn as nn
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
+from fairseq_lite.compression.tensors import METHODS, Scheme
+from fairseq_lite.compression.training import TRAINERS
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.tensors import METHODS, Scheme
-from fairseq_lite.quantization.training import TRAINERS
 
 
 @dataclass

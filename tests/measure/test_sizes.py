@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from fairseq_lite.building import build_architecture
+from fairseq_lite.compression.states import pack_state
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.measure.sizes import (
     ATTENTION,
     CONVOLUTION,
@@ -14,8 +16,6 @@ from fairseq_lite.measure.sizes import (
     bytes_by_part,
     part_of,
 )
-from fairseq_lite.quantization.states import pack_state
-from fairseq_lite.quantization.tensors import Scheme
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from fairseq_lite.building import build_architecture
+from fairseq_lite.compression.magnitude import prune_smallest
+from fairseq_lite.compression.packing import Damaged
+from fairseq_lite.compression.states import PACKED, count_weights, is_packed, pack_state, packed_sizes, unpack_state
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.magnitude import prune_smallest
-from fairseq_lite.quantization.packing import Damaged
-from fairseq_lite.quantization.states import PACKED, count_weights, is_packed, pack_state, packed_sizes, unpack_state
-from fairseq_lite.quantization.tensors import Scheme
 
 MODELS = {
     "lite_transformer_tiny": ["--share-all-embeddings"],

@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 import torch
 from torch import Tensor
 
-from fairseq_lite.quantization.packing import Damaged, Stream, seal, unseal
-from fairseq_lite.quantization.tensors import Description, Scheme, Streams, pack, unpack
+from fairseq_lite.compression.packing import Damaged, Stream, seal, unseal
+from fairseq_lite.compression.tensors import Description, Scheme, Streams, pack, unpack
 
 State = Dict[str, Tensor]
 # The one key of a packed state dict.

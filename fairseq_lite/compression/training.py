@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.quantization.tensors import Scheme, as_rows, quantise
+from fairseq_lite.compression.tensors import Scheme, as_rows, quantise
 
 
 def quantised_parameters(model: nn.Module, scheme: Scheme) -> Dict[str, nn.Parameter]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairseq_lite.compression.codebooks import Codebook, Grid, decode_in_blocks, fit_codebook, fit_grid
+from fairseq_lite.compression.packing import Damaged, Stream, decode, encode
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.codebooks import Codebook, Grid, decode_in_blocks, fit_codebook, fit_grid
-from fairseq_lite.quantization.packing import Damaged, Stream, decode, encode
 
 METHODS = ("kmeans", "linear")
 # Below this many entries half precision costs next to nothing: kernels of lightweight convolutions, for one.

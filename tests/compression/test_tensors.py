@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from fairseq_lite.compression.tensors import SMALLEST, Scheme, as_rows, pack, quantise, unpack
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.tensors import SMALLEST, Scheme, as_rows, pack, quantise, unpack
 
 SCHEMES = [
     Scheme(bits, method, per_row, entropy_code)

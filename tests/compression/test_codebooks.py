@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fairseq_lite.quantization.codebooks import decode_in_blocks, fit_codebook, fit_grid, kmeans
+from fairseq_lite.compression.codebooks import decode_in_blocks, fit_codebook, fit_grid, kmeans
 
 BITS = range(2, 9)
 

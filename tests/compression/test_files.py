@@ -7,10 +7,10 @@ from fairseq import checkpoint_utils
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
+from fairseq_lite.compression.files import compress, read_compressed_checkpoints, save_deflated
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.files import compress, read_compressed_checkpoints, save_deflated
-from fairseq_lite.quantization.tensors import Scheme
 
 FOUR_BITS = Scheme(4)
 

@@ -2,9 +2,9 @@
 
 import torch
 
+from fairseq_lite.compression.states import State, first_of_equals
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.states import State, first_of_equals
-from fairseq_lite.quantization.tensors import Scheme
 
 
 def prune_smallest(state: State, sparsity: float, scheme: Scheme) -> State:

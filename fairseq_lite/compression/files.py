@@ -12,10 +12,10 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
+from fairseq_lite.compression.packing import Damaged
+from fairseq_lite.compression.states import State, is_packed, pack_state, unpack_state
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.errors import UserError
-from fairseq_lite.quantization.packing import Damaged
-from fairseq_lite.quantization.states import State, is_packed, pack_state, unpack_state
-from fairseq_lite.quantization.tensors import Scheme
 
 # Of what training left beside the model, all that loading one asks for.
 _KEPT_EXTRA_STATE = ("train_iterator", "val_loss", "best")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_lite.quantization import packing
-from fairseq_lite.quantization.packing import Damaged, decode, encode, pack_bits, seal, unpack_bits, unseal
+from fairseq_lite.compression import packing
+from fairseq_lite.compression.packing import Damaged, decode, encode, pack_bits, seal, unpack_bits, unseal
 
 COUNTS = [0, 1, 7, 8, 9, 1000]
 

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from fairseq_lite.building import build_architecture
-from fairseq_lite.quantization.states import pack_state, unpack_state
-from fairseq_lite.quantization.tensors import Scheme
-from fairseq_lite.quantization.training import StraightThrough, TrainedCentroids, quantised_values
+from fairseq_lite.compression.states import pack_state, unpack_state
+from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.training import StraightThrough, TrainedCentroids, quantised_values
 
 OPTIMIZERS = {
     "adam": lambda parameters: torch.optim.Adam(parameters, 1e-2, weight_decay=0.1),

@@ -7,9 +7,9 @@ import sys
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.checkpoints import write_checkpoint
+from fairseq_lite.compression.files import compress, save_deflated
+from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.converters.published import checkpoint_of
-from fairseq_lite.quantization.files import compress, save_deflated
-from fairseq_lite.quantization.tensors import Scheme
 
 VOCABULARY = 8000
 

@@ -25,12 +25,10 @@ from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from timing import THREADS, environment, markdown_table, output_parser, tell
 
 from fairseq_lite.building import build_architecture, dictionary_of_size
-from fairseq_lite.inference.linears import pack_linears
 
 LAYERS, WIDTH, FFN_WIDTH, HEADS, FEATURES, VOCABULARY = 6, 512, 2048, 8, 32, 10000
 LINEAR, SOFTMAX = "t2r_transformer_lm", "transformer_lm"
-# Name, architecture, whether its linear layers are packed (--packed-inference).
-MODELS = (("softmax", SOFTMAX, False), ("linear", LINEAR, False), ("linear, packed", LINEAR, True))
+MODELS = {"softmax": SOFTMAX, "linear": LINEAR}
 BATCH_SIZES, LENGTHS = (1, 16), (256, 512, 1024, 2048, 4096)
 # The time of a step at a length is the median of this many steps before it.
 WINDOW = 64
@@ -98,7 +96,7 @@ class TracedModel(EnsembleModel):
         return super().forward_decoder(tokens, encoder_outs, incremental_states, temperature)
 
 
-def build(architecture: str, packed: bool, longest: int) -> torch.nn.Module:
+def build(architecture: str, longest: int) -> torch.nn.Module:
     """The model that fairseq-train would start from, ready to generate."""
     # The generator adds the beginning and the end of the text.
     sizes = [f"--max-target-positions={longest + 2}", f"--decoder-layers={LAYERS}", f"--decoder-embed-dim={WIDTH}"]
@@ -108,17 +106,15 @@ def build(architecture: str, packed: bool, longest: int) -> torch.nn.Module:
         sizes += ["--feature-map=t2r", f"--causal-feature-dim={FEATURES}"]
     model = build_architecture(architecture, sizes, VOCABULARY)
     model.make_generation_fast_(beamable_mm_beam_size=1, need_attn=False)
-    if packed:
-        pack_linears(model)
     return model
 
 
-def generate(name: str, architecture: str, packed: bool, batch: int, longest: int, limit: float) -> Trace:
+def generate(name: str, architecture: str, batch: int, longest: int, limit: float) -> Trace:
     """Continue `batch` texts of one random token each to `longest` tokens."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
     trace = Trace(batch)
-    model = TracedModel(build(architecture, packed, longest), trace, limit)
+    model = TracedModel(build(architecture, longest), trace, limit)
     dictionary = dictionary_of_size(VOCABULARY)
     generator = SequenceGenerator(model, dictionary, beam_size=1, max_len_b=longest, min_len=longest)
     prefix = torch.randint(dictionary.nspecial, VOCABULARY, (batch, 1))
@@ -151,7 +147,7 @@ def plot(traces: dict[str, Trace], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, (time_axis, memory_axis) = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    for colour, (name, trace) in zip(("tab:red", "tab:blue", "tab:green"), traces.items()):
+    for colour, (name, trace) in zip(("tab:red", "tab:blue"), traces.items()):
         lengths = range(WINDOW, len(trace.seconds), WINDOW)
         times = [trace.step_milliseconds(length) for length in lengths]
         memory = [trace.resident[length] for length in lengths]
@@ -181,7 +177,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     limits = {LINEAR: math.inf, SOFTMAX: args.time_limit}
     runs = [
-        {name: trace_alone(name, arch, packed, batch, args.longest, limits[arch]) for name, arch, packed in MODELS}
+        {name: trace_alone(name, arch, batch, args.longest, limits[arch]) for name, arch in MODELS.items()}
         for batch in args.batch_sizes
     ]
     sizes = f"{LAYERS} layers, width {WIDTH}, FFN {FFN_WIDTH}, {HEADS} heads, k = {FEATURES}, vocabulary {VOCABULARY}"

@@ -15,10 +15,8 @@ keep_last_batch()
 allow_fairseq_checkpoints()
 
 from fairseq_lite.compression.files import read_compressed_checkpoints  # noqa: E402
-from fairseq_lite.inference.options import offer_inference_options  # noqa: E402
 
 read_compressed_checkpoints()
-offer_inference_options()
 
 import fairseq_lite.criterions  # noqa: E402, F401
 import fairseq_lite.models  # noqa: E402, F401

@@ -3,7 +3,7 @@ from fairseq_lite.modules.feature_maps import FEATURE_MAPS
 from fairseq_lite.modules.lightweight_conv import LightweightConv
 from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
-from fairseq_lite.modules.pruned_linear import PrunedLinear, SplitPrunedLinear, Widths
+from fairseq_lite.modules.pruned_linear import PrunedLinear, Widths
 
 CONVOLUTIONS = {"lightweight": LightweightConv, "dynamic": DynamicConv}
 
@@ -15,6 +15,5 @@ __all__ = [
     "LightweightConv",
     "LinearAttention",
     "PrunedLinear",
-    "SplitPrunedLinear",
     "Widths",
 ]

@@ -61,17 +61,3 @@ class PrunedLinear(nn.Linear):
     def extra_repr(self) -> str:
         kept, of = tuple(self.weight.shape), (self.out_features, self.in_features)
         return f"in_features={kept[1]} of {of[1]}, out_features={kept[0]} of {of[0]}, bias={self.bias is not None}"
-
-
-class SplitPrunedLinear(nn.Module):
-    """The same layer with its product as a module of its own, `linear`, for another to take its place."""
-
-    def __init__(self, pruned: PrunedLinear):
-        super().__init__()
-        self.inputs, self.outputs, self.out_features = pruned.inputs, pruned.outputs, pruned.out_features
-        self.linear = nn.Linear(*reversed(pruned.weight.shape), bias=pruned.bias is not None)
-        self.linear.weight, self.linear.bias = pruned.weight, pruned.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [..., in_features]; returns [..., out_features]."""
-        return scatter(self.linear(pick(x, self.inputs)), self.outputs, self.out_features)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq import checkpoint_utils
@@ -14,8 +13,10 @@ from omegaconf import OmegaConf
 from fairseq_lite.building import task_of_sizes
 from fairseq_lite.errors import UserError
 from fairseq_lite.mistakes import one_line, unknown_architecture, unreadable_checkpoint
+from fairseq_lite.output_files import write_atomically
 
 Checkpoint = Dict[str, Any]
+StateDict = Dict[str, torch.Tensor]
 
 
 def read_checkpoint(path: str) -> Checkpoint:
@@ -29,25 +30,46 @@ def read_checkpoint(path: str) -> Checkpoint:
     return checkpoint
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoint, str], None] = torch.save) -> None:
-    """Write under a temporary name and rename, so that a cut never leaves half a file."""
+def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoint, IO], None] = torch.save) -> None:
+    """Write a checkpoint as a whole or not at all; `save` writes it into a file object."""
     # As plain containers: weights-only loading refuses omegaconf's classes.
     cfg = OmegaConf.to_container(checkpoint["cfg"], resolve=True, enum_to_str=True)
-    temporary = f"{path}.tmp"
-    save(dict(checkpoint, cfg=cfg), temporary)
-    os.replace(temporary, path)
+    with write_atomically(path) as file:
+        save(dict(checkpoint, cfg=cfg), file)
 
 
-def refuse_overwriting(output: str, inputs: Sequence[str]) -> None:
-    """Raise UserError where the output is one of the inputs or its folder is missing."""
-    folder = os.path.dirname(os.path.abspath(output))
-    if not os.path.isdir(folder):
-        raise UserError(f"{output}: the folder {folder} does not exist; make it first")
-    if any(os.path.exists(output) and os.path.exists(p) and os.path.samefile(output, p) for p in inputs):
-        raise UserError(f"{output}: is an input too; name another file for the output")
+def derived_checkpoint(checkpoint: Checkpoint, state: StateDict) -> Checkpoint:
+    """The checkpoint with other weights, without what belongs to the old ones.
+
+    That is the optimizer's state and the moving averages of `--store-ema`.
+    """
+    extra_state = {key: value for key, value in checkpoint["extra_state"].items() if key != "ema"}
+    kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
+    return {**kept, "extra_state": extra_state, "model": state}
 
 
-def vocabulary_size(state: Dict[str, torch.Tensor], side: str) -> int:
+def is_placeholder(name: str, tensor: torch.Tensor) -> bool:
+    """Whether fairseq never fills a tensor nor looks at its values, so that they are what memory held before.
+
+    These are the buffers that only tell a device, and the bias of a dynamic convolution that has none.
+    """
+    return name.endswith("_float_tensor") or name.endswith("conv.conv_bias") and tensor.dim() == 3
+
+
+def require_finite(state: StateDict, path: str) -> None:
+    """Raise UserError that names a checkpoint's weights that are infinite or not a number, the first three of them."""
+    diverged = [
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not is_placeholder(name, tensor) and not tensor.isfinite().all()
+    ]
+    if diverged:
+        more = f" and {len(diverged) - 3} more" if len(diverged) > 3 else ""
+        names = ", ".join(diverged[:3]) + more
+        raise UserError(f"{path}: holds weights that are infinite or not a number ({names}); its training diverged")
+
+
+def vocabulary_size(state: StateDict, side: str) -> int:
     """Entries of a side's embedding table, adaptive (Baevski and Auli, 2019) or plain; 0 if it has none."""
     # roberta keeps a Transformer's encoder one level deeper.
     tables = (f"{side}.embed_tokens.", f"{side}.sentence_encoder.embed_tokens.")
@@ -102,7 +124,7 @@ def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     return model.eval()
 
 
-def shape_mismatches(found: Dict[str, torch.Tensor], wanted: Dict[str, torch.Tensor]) -> List[str]:
+def shape_mismatches(found: StateDict, wanted: StateDict) -> List[str]:
     """Every difference between two state dicts in names and shapes, a phrase each."""
     missing = [f"{name} is missing" for name in wanted if name not in found]
     surplus = [f"{name} is left over" for name in found if name not in wanted]
@@ -114,7 +136,7 @@ def shape_mismatches(found: Dict[str, torch.Tensor], wanted: Dict[str, torch.Ten
     return missing + surplus + reshaped
 
 
-def average(checkpoints: Sequence[Dict[str, torch.Tensor]], names: Sequence[str]) -> Dict[str, torch.Tensor]:
+def average(checkpoints: Sequence[StateDict], names: Sequence[str]) -> StateDict:
     """The mean of state dicts, tensor by tensor; what is not floating point is taken from the last one.
 
     Tied weights stay one tensor, which a checkpoint stores once. Raises UserError that names all mismatches if they

@@ -5,7 +5,7 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, build_model
 
 from fairseq_lite.building import task_of_sizes
-from fairseq_lite.checkpoints import average, load_model, write_checkpoint
+from fairseq_lite.checkpoints import average, derived_checkpoint, load_model, require_finite, write_checkpoint
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
 
@@ -54,3 +54,25 @@ def test_roberta_loads_with_its_classification_heads(tmp_path):
     loaded = load_model(path).state_dict()
     assert loaded.keys() == model.state_dict().keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(value):
+    state = {"fc1.weight": torch.ones(2, 2), "fc1.bias": torch.tensor([1.0, value]), "steps": torch.tensor(3)}
+    with pytest.raises(UserError, match=r"m\.pt: holds weights that are infinite or not a number \(fc1\.bias\)"):
+        require_finite(state, "m.pt")
+    with pytest.raises(UserError, match=r"\(w0, w1, w2 and 7 more\)"):
+        require_finite({f"w{i}": torch.tensor(value) for i in range(10)}, "m.pt")
+
+
+def test_placeholders_that_nothing_fills_are_not_weights():
+    nan = torch.tensor([float("nan")])
+    state = {"adaptive_softmax.head._float_tensor": nan, "layers.0.conv.conv_bias": nan.expand(1, 1, 4)}
+    require_finite(state, "m.pt")
+
+
+def test_other_weights_take_no_optimizer_and_no_moving_average_along():
+    checkpoint = {"model": {}, "last_optimizer_state": {}, "extra_state": {"ema": {}, "val_loss": 1.0}, "cfg": {}}
+    derived = derived_checkpoint(checkpoint, {"w": 1})
+    assert derived == {"model": {"w": 1}, "extra_state": {"val_loss": 1.0}, "cfg": {}}
+    assert "ema" in checkpoint["extra_state"]

@@ -1,9 +1,10 @@
 import os
 import re
 
-from fairseq_lite.checkpoints import average, read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.checkpoints import average, derived_checkpoint, read_checkpoint, require_finite, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.errors import UserError
+from fairseq_lite.output_files import check_output
 
 
 def add_arguments(parser) -> None:
@@ -36,11 +37,10 @@ def run(args, rest) -> None:
         if args.last < 1 or len(paths) != 1:
             raise UserError(f"--last {args.last}: takes one folder and a number of at least 1")
         paths = last_checkpoints(paths[0], args.last)
-    refuse_overwriting(args.output, paths)
+    check_output(args.output, paths)
     checkpoints = [read_checkpoint(path) for path in paths]
-    result = dict(checkpoints[-1])
-    # The optimizer's state belongs to the last checkpoint's weights alone.
-    result.pop("last_optimizer_state", None)
-    result["model"] = average([checkpoint["model"] for checkpoint in checkpoints], paths)
-    write_checkpoint(result, args.output)
+    for checkpoint, path in zip(checkpoints, paths):
+        require_finite(checkpoint["model"], path)
+    mean = average([checkpoint["model"] for checkpoint in checkpoints], paths)
+    write_checkpoint(derived_checkpoint(checkpoints[-1], mean), args.output)
     print(f"averaged {len(paths)} checkpoints ({paths[0]} ... {paths[-1]}) into {args.output}")

@@ -5,12 +5,13 @@ import os
 from rich.console import Console
 from rich.progress import track
 
-from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.compression.files import compress, save_deflated
 from fairseq_lite.compression.magnitude import prune_smallest
 from fairseq_lite.compression.states import count_weights
 from fairseq_lite.compression.tensors import METHODS, Scheme
+from fairseq_lite.output_files import check_output
 
 
 def add_arguments(parser) -> None:
@@ -40,8 +41,9 @@ def add_arguments(parser) -> None:
 def run(args, rest) -> None:
     no_more_arguments(rest)
     scheme = Scheme(args.bits, args.method, args.per_row, args.entropy_code, tuple(args.keep))
-    refuse_overwriting(args.output, [args.input])
+    check_output(args.output, [args.input])
     checkpoint = read_checkpoint(args.input)
+    require_finite(checkpoint["model"], args.input)
     checkpoint["model"] = prune_smallest(checkpoint["model"], args.prune_weights, scheme)
     weights = count_weights(checkpoint["model"])
 

@@ -1,10 +1,11 @@
 import os
 from typing import Tuple
 
-from fairseq_lite.checkpoints import Checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.checkpoints import Checkpoint, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.converters import CONVERTERS, FOLDER_CONVERTERS
 from fairseq_lite.errors import UserError
+from fairseq_lite.output_files import check_output, write_atomically
 
 
 def add_arguments(parser) -> None:
@@ -18,12 +19,25 @@ def add_arguments(parser) -> None:
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
-    refuse_overwriting(args.output, [args.input])
+    if args.format in FOLDER_CONVERTERS:
+        _check_folder(args.output, args.input)
+    else:
+        check_output(args.output, [args.input])
     convert = _convert_folder if args.format in FOLDER_CONVERTERS else _convert_file
     output, checkpoint = convert(args.format, args.input, args.output)
     distinct = {tensor.data_ptr(): tensor.numel() for tensor in checkpoint["model"].values()}
     name = checkpoint["cfg"]["model"]._name
     print(f"converted {args.input} into {output}: {name}, {sum(distinct.values()):,} numbers")
+
+
+def _check_folder(output: str, source: str) -> None:
+    """Raise UserError where model.pt and dict.txt cannot be written into a folder, which may be a new one."""
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f"{output}: is a file; name a folder, for model.pt and dict.txt")
+    if not os.path.isdir(output):
+        return check_output(output.rstrip(os.sep))
+    for name in ("model.pt", "dict.txt"):
+        check_output(os.path.join(output, name), [os.path.join(source, name)])
 
 
 def _convert_file(format: str, source: str, output: str) -> Tuple[str, Checkpoint]:
@@ -33,12 +47,10 @@ def _convert_file(format: str, source: str, output: str) -> Tuple[str, Checkpoin
 
 
 def _convert_folder(format: str, source: str, output: str) -> Tuple[str, Checkpoint]:
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise UserError(f"{output}: is a file; name a folder, for model.pt and dict.txt")
     checkpoint, dictionary = FOLDER_CONVERTERS[format](source)
     os.makedirs(output, exist_ok=True)
     path = os.path.join(output, "model.pt")
-    dictionary.save(os.path.join(output, "dict.txt.tmp"))
-    os.replace(os.path.join(output, "dict.txt.tmp"), os.path.join(output, "dict.txt"))
+    with write_atomically(os.path.join(output, "dict.txt"), text=True) as file:
+        dictionary.save(file)
     write_checkpoint(checkpoint, path)
     return path, checkpoint

@@ -1,5 +1,6 @@
-from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting, write_checkpoint
+from fairseq_lite.checkpoints import read_checkpoint, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.output_files import check_output
 
 
 def add_arguments(parser) -> None:
@@ -9,7 +10,7 @@ def add_arguments(parser) -> None:
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
-    refuse_overwriting(args.output, [args.input])
+    check_output(args.output, [args.input])
     # Reading unpacks.
     write_checkpoint(read_checkpoint(args.input), args.output)
     print(f"decompressed {args.input} into {args.output}")

@@ -7,11 +7,11 @@ from fairseq_lite.checkpoints import (
     Checkpoint,
     model_of,
     read_checkpoint,
-    refuse_overwriting,
     write_checkpoint,
 )
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.measure.mult_adds import count_mult_adds
+from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.shrink import shrink
 
 
@@ -22,7 +22,7 @@ def add_arguments(parser) -> None:
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
-    refuse_overwriting(args.output, [args.input])
+    check_output(args.output, [args.input])
     masked = read_checkpoint(args.input)
     shrunk = shrink(masked, args.input)
     write_checkpoint(shrunk, args.output)

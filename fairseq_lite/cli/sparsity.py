@@ -3,8 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
-from fairseq_lite.checkpoints import read_checkpoint, refuse_overwriting
+from fairseq_lite.checkpoints import read_checkpoint
 from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.plots import plot_sparsity
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
 
@@ -17,7 +18,7 @@ def add_arguments(parser) -> None:
 def run(args, rest) -> None:
     no_more_arguments(rest)
     if args.plot:
-        refuse_overwriting(args.plot, [args.checkpoint])
+        check_output(args.plot, [args.checkpoint])
     sparsity = sparsity_of(read_checkpoint(args.checkpoint), args.checkpoint)
     print_table(sparsity)
     if args.plot:

@@ -6,7 +6,7 @@ import functools
 import io
 import os
 import zipfile
-from typing import Callable, Iterable
+from typing import IO, Callable, Iterable
 
 import torch
 from fairseq import checkpoint_utils
@@ -30,11 +30,11 @@ def compress(checkpoint: dict, scheme: Scheme, progress: Callable[[Iterable], It
     return {**kept, "optimizer_history": history, "extra_state": extra_state, "model": packed}
 
 
-def save_deflated(checkpoint: dict, path: str) -> None:
+def save_deflated(checkpoint: dict, file: IO) -> None:
     """torch.save with the options deflated and nothing padded; to torch.load it is the same archive."""
     saved = io.BytesIO()
     torch.save(checkpoint, saved)
-    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
+    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(file, "w") as target:
         for name in source.namelist():
             method = zipfile.ZIP_DEFLATED if name.endswith(".pkl") else zipfile.ZIP_STORED
             target.writestr(zipfile.ZipInfo(name), source.read(name), method, compresslevel=9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.output_files import write_atomically
 from fairseq_lite.pruning.sparsity import Sparsity
 
 
@@ -37,7 +38,6 @@ def plot_sparsity(sparsity: Sparsity, path: str) -> None:
                 axes.text(x, y, f"{part:.0%}", ha="center", va="center", fontsize=8, color="w" if part > 0.7 else "k")
     axes.set_title(f"pruned {sparsity.unit} by component and layer" + (sparsity.note and f"\n({sparsity.note})"))
     figure.colorbar(image, format=lambda part, _: f"{part:.0%}")
-    temporary = f"{path}.tmp{os.path.splitext(path)[1]}"
-    figure.savefig(temporary, dpi=150)
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
     pyplot.close(figure)
-    os.replace(temporary, path)

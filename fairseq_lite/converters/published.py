@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-from typing import Any, Callable, Dict, Iterable, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -19,38 +19,77 @@ from fairseq_lite.models.fast_path import drop_fast_path_copies
 State = Dict[str, torch.Tensor]
 
 
-class _Meter:
-    """Stands in for the training meters that fairseq 0.8 pickled with its checkpoints; nothing reads them."""
+class _Ignored:
+    """Stands in for what old releases of fairseq pickled beside weights and options; nothing reads it."""
+
+
+# fairseq 0.8's training meters, and the function that the authors' IWSLT architecture keeps among its options.
+_IGNORED = (
+    *(f"fairseq.meters.{name}" for name in ("AverageMeter", "StopwatchMeter", "TimeMeter")),
+    *(f"fairseq.models.transformer{lm}_multibranch_v2.ratio_xavier_uniform_" for lm in ("", "_lm")),
+)
 
 
 def read_published(path: str, is_theirs: Callable[[argparse.Namespace], bool], whose: str) -> Dict[str, Any]:
     """Read the authors' file, weights-only where torch can; raises UserError if it is not one of theirs."""
-    meters = [(_Meter, f"fairseq.meters.{name}") for name in ("AverageMeter", "StopwatchMeter", "TimeMeter")]
+    ignored = [(_Ignored, name) for name in _IGNORED]
     safe_globals = getattr(torch.serialization, "safe_globals", lambda allowed: contextlib.nullcontext())
     try:
-        with safe_globals(meters):
+        with safe_globals(ignored):
             checkpoint = torch.load(path, map_location="cpu")
     except Exception as error:
         raise UserError(unreadable_checkpoint(path, error)) from error
     args = checkpoint.get("args") if isinstance(checkpoint, dict) else None
-    if args is None or not is_theirs(args):
+    if not isinstance(args, argparse.Namespace) or not is_theirs(args):
         raise UserError(f"{path}: architecture {getattr(args, 'arch', None)!r}; {whose}")
+    state = checkpoint.get("model")
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path}: its entry 'model' holds no weights by name; give the file that training wrote")
     return checkpoint
 
 
-def is_language_model(args: argparse.Namespace) -> bool:
-    return not hasattr(args, "encoder_embed_dim")
+class PublishedOptions:
+    """The authors' options, and all that is wrong with them: `problems`, a phrase each."""
+
+    def __init__(self, args: argparse.Namespace, path: str):
+        self.path = path
+        self.problems: List[str] = []
+        self._args = vars(args)
+        self.of_language_model = "encoder_embed_dim" not in self._args
+
+    def get(self, name: str, kind: type, default: Any = None) -> Any:
+        """An option that must be of a kind; notes a problem and gives the default where it is not."""
+        value = self._args.get(name)
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            return value
+        self.problems.append(f"{name} {value!r} is no {kind.__name__}")
+        return default
+
+    def under_our_names(self, arch: str, defaults: Dict[str, Any]) -> argparse.Namespace:
+        """The options that have the same name and meaning here, with the task that they were for."""
+        ours = argparse.Namespace(arch=arch)
+        for name in {*defaults, *_TASK_OPTIONS} & set(self._args):
+            value = self._args[name]
+            if value is not None and not _fits(value, defaults.get(name)):
+                self.problems.append(f"{name} {value!r} is no {type(defaults[name]).__name__}")
+            setattr(ours, name, value)
+        ours.task = "language_modeling" if self.of_language_model else "translation"
+        ours.criterion = "adaptive_loss" if self._args.get("adaptive_softmax_cutoff") else "cross_entropy"
+        return ours
+
+    def refuse(self) -> None:
+        """Raise UserError that lists all problems, where there are any."""
+        refuse_options(self.path, self.problems)
 
 
-def known_options(args: argparse.Namespace, known: Iterable[str]) -> argparse.Namespace:
-    """The authors' options that have the same name and meaning here, with the task that they were for."""
-    ours = argparse.Namespace(**{name: value for name, value in vars(args).items() if name in set(known)})
-    ours.task = "language_modeling" if is_language_model(args) else "translation"
-    ours.criterion = "adaptive_loss" if getattr(args, "adaptive_softmax_cutoff", None) else "cross_entropy"
-    for name in ("data", "source_lang", "target_lang", "tokens_per_sample"):
-        if hasattr(args, name):
-            setattr(ours, name, getattr(args, name))
-    return ours
+_TASK_OPTIONS = ("data", "source_lang", "target_lang", "tokens_per_sample")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of an option's default, as far as that tells."""
+    if isinstance(default, bool):
+        return isinstance(value, int)
+    return not isinstance(default, (int, float)) or isinstance(value, (int, float))
 
 
 def refuse_options(path: str, problems: Sequence[str]) -> None:
@@ -72,16 +111,16 @@ def renamed(state: State, patterns: Sequence[Tuple[str, str]]) -> State:
 
 def checkpoint_of(options: argparse.Namespace, state: State, path: str) -> Checkpoint:
     """A checkpoint of `options.arch` that fairseq loads; raises UserError that lists every weight that does not fit."""
-    ARCH_CONFIG_REGISTRY[options.arch](options)
+    keep_layers(options, state, path)
     checkpoint = {
         "args": None,
-        "cfg": convert_namespace_to_omegaconf(options),
+        "cfg": _completed(options, path),
         "model": state,
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "task_state": {},
     }
-    model = build_model_of(checkpoint, path)
+    model = _built(checkpoint, path)
     model.upgrade_state_dict(state)
     _take_placeholders(state, model.state_dict())
     wanted = model.state_dict()
@@ -102,3 +141,53 @@ def _take_placeholders(state: State, wanted: State) -> None:
     for name in [name for name in state if name.endswith(suffix)]:
         del state[name]
     state.update({name: tensor for name, tensor in wanted.items() if name.endswith(suffix)})
+
+
+def keep_layers(options: argparse.Namespace, state: State, path: str) -> None:
+    """Let options and weights hold the layers of --...-layers-to-keep alone, numbered from 0."""
+    for side in ("encoder", "decoder"):
+        given = getattr(options, f"{side}_layers_to_keep", None)
+        if not given:
+            continue
+        if not re.fullmatch(r"\d+(,\d+)*", str(given)):
+            raise UserError(f"{path}: {side}_layers_to_keep {given!r} is no list of numbers")
+        kept = sorted({int(number) for number in str(given).split(",")})
+        prefix = f"{side}.layers."
+        # A checkpoint of such a training holds those layers alone, and needs no renumbering.
+        if len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}) > len(kept):
+            _renumber(state, prefix, kept)
+        setattr(options, f"{side}_layers", len(kept))
+        setattr(options, f"{side}_layers_to_keep", None)
+
+
+def _renumber(state: State, prefix: str, kept: Sequence[int]) -> None:
+    """Drop the layers that are not kept, and count the others from 0, in place."""
+    for name in [name for name in state if name.startswith(prefix)]:
+        number, rest = name[len(prefix) :].split(".", 1)
+        tensor = state.pop(name)
+        if number.isdigit() and int(number) in kept:
+            state[f"{prefix}{kept.index(int(number))}.{rest}"] = tensor
+
+
+# What fairseq raises for options that describe no model.
+_NO_MODEL = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def _completed(options: argparse.Namespace, path: str):
+    """The options with the defaults of their architecture, as fairseq stores them."""
+    try:
+        ARCH_CONFIG_REGISTRY[options.arch](options)
+        return convert_namespace_to_omegaconf(options)
+    except _NO_MODEL as error:
+        raise UserError(_describe_no_model(path, error)) from error
+
+
+def _built(checkpoint: Checkpoint, path: str):
+    try:
+        return build_model_of(checkpoint, path)
+    except _NO_MODEL as error:
+        raise UserError(_describe_no_model(path, error)) from error
+
+
+def _describe_no_model(path: str, error: Exception) -> str:
+    return f"{path}: its options describe no model ({type(error).__name__}: {' '.join(str(error).split())[:200]})"

@@ -3,74 +3,80 @@
 from __future__ import annotations
 
 import argparse
-import re
-from dataclasses import fields
-from typing import List
+
+import torch
 
 from fairseq_lite.checkpoints import Checkpoint
 from fairseq_lite.converters.published import (
+    PublishedOptions,
     State,
     checkpoint_of,
-    is_language_model,
-    known_options,
     read_published,
     refuse_options,
     renamed,
 )
-from fairseq_lite.models.options import T2R_OPTIONS, T2RLanguageModelConfig
+from fairseq_lite.models.options import T2R_OPTIONS, T2RLanguageModelConfig, language_model_defaults
 
 # Names in the authors' state dict, and ours.
 _KEYS = (
     (r"\.fc3\.", ".self_attn.feature_map."),
     (r"\.fc4\.", ".encoder_attn.feature_map."),
 )
-_TEMPERATURE = re.compile(r"\.(?:self_attn|encoder_attn)\.tau$")
+# What scales the weights of a feature map, beside it in its attention.
+_SCALES = ("sigma", "tau")
 
 # The only values of the authors' options that linear attention here has a form for.
-_REQUIRED = {
-    "random_feature": "mlp",
-    "attn_act": "relu",
-    "learned_tau": False,
-    "reparam_proj": False,
-    "norm_rescale": False,
-    "use_input_gate": False,
-}
+_REQUIRED = {"random_feature": "mlp", "attn_act": "relu", "use_input_gate": False}
 
 
 def _our_options(args: argparse.Namespace, path: str) -> argparse.Namespace:
-    """The authors' options under our names; raises UserError with all that has no counterpart."""
-    problems: List[str] = [
+    """The authors' options under our names; raises UserError with all that has no counterpart.
+
+    `norm_rescale` is not looked at: the authors' learned feature maps do not either.
+    """
+    options = PublishedOptions(args, path)
+    options.problems += [
         f"{name} {getattr(args, name)!r} instead of {value!r}"
         for name, value in _REQUIRED.items()
         if getattr(args, name, value) != value
     ]
-    refuse_options(path, problems)
-    if is_language_model(args):
-        ours = known_options(args, {f.name for f in fields(T2RLanguageModelConfig)})
-        ours.arch = "t2r_transformer_lm"
+    if options.of_language_model:
+        defaults = language_model_defaults(T2RLanguageModelConfig, interpolated=True)
+        ours = options.under_our_names("t2r_transformer_lm", defaults)
     else:
-        ours = known_options(args, T2R_OPTIONS.defaults())
-        ours.arch = "t2r_transformer"
-        ours.cross_feature_dim = args.cross_proj_dim
+        ours = options.under_our_names("t2r_transformer", T2R_OPTIONS.defaults())
+        ours.cross_feature_dim = options.get("cross_proj_dim", int)
     ours.feature_map = "t2r"
-    ours.causal_feature_dim = args.causal_proj_dim
+    ours.causal_feature_dim = options.get("causal_proj_dim", int)
+    if options.get("decoder_attention_heads", int, 1) < 1:
+        options.problems.append(f"decoder_attention_heads {args.decoder_attention_heads}")
+    options.refuse()
     return ours
 
 
-def _take_temperatures(state: State, path: str) -> None:
-    """Drop the temperatures, all of which must be 1."""
-    names = [name for name in state if _TEMPERATURE.search(name)]
-    other = [f"{name} is {state[name].item():g} instead of 1" for name in names if (state[name] != 1).any()]
-    refuse_options(path, other)
-    for name in names:
-        del state[name]
+def _fold_scales(state: State, heads: int, path: str) -> State:
+    """Feature maps as the authors apply them, W := sigma W / tau, with a matrix for each head: [H, k, d].
 
-
-def _split_heads(state: State, heads: int) -> None:
-    """Feature maps of all heads in one matrix, [H * k, d], become one for each, [H, k, d]."""
-    for name in state:
-        if ".feature_map." in name:
-            state[name] = state[name].unflatten(0, (heads, -1))
+    Theirs hold all heads in one matrix, [H * k, d], with sigma: [H, 1, d] (`--reparam-proj`) and tau: [1] or [H, 1, 1]
+    (`--learned-tau`) beside it. Raises UserError for shapes that do not fit and for a tau of 0.
+    """
+    folded, problems = {}, []
+    for name, tensor in state.items():
+        attention, mapped, leaf = name.rpartition(".feature_map.")
+        if mapped and tensor.dim() and tensor.size(0) % heads == 0:
+            folded[name] = tensor.unflatten(0, (heads, -1))
+            if leaf == "weight":
+                sigma, tau = (state.get(f"{attention}.{scale}", torch.ones(1)) for scale in _SCALES)
+                try:
+                    folded[name] = sigma * folded[name] / tau
+                except RuntimeError:
+                    problems.append(f"{attention}: sigma {list(sigma.shape)} or tau {list(tau.shape)} does not fit")
+                if (tau == 0).any():
+                    problems.append(f"{attention}.tau is 0")
+        elif name.rpartition(".")[2] not in _SCALES:
+            folded[name] = tensor
+    refuse_options(path, problems)
+    return folded
 
 
 def convert_t2r(path: str) -> Checkpoint:
@@ -83,7 +89,5 @@ def convert_t2r(path: str) -> Checkpoint:
     published = read_published(path, lambda args: getattr(args, "use_rfa", False), whose)
     args = published["args"]
     options = _our_options(args, path)
-    state = renamed(published["model"], _KEYS)
-    _take_temperatures(state, path)
-    _split_heads(state, args.decoder_attention_heads)
+    state = _fold_scales(renamed(published["model"], _KEYS), args.decoder_attention_heads, path)
     return checkpoint_of(options, state, path)

@@ -198,11 +198,18 @@ class EncoderDecoderOptions:
 
 LITE_TRANSFORMER_OPTIONS = EncoderDecoderOptions(_EncoderDecoderOptions, per_side=[LSRAOptions])
 T2R_OPTIONS = EncoderDecoderOptions(T2ROptions)
+# fairseq's own Transformer, which adds nothing.
+TRANSFORMER_OPTIONS = EncoderDecoderOptions(FairseqDataclass)
 
 
-def language_model_defaults(config: type) -> Dict[str, Any]:
-    """The default of every option of a language model that does not follow from another one."""
-    return plain_defaults({f.name: f for f in fields(config)})
+def language_model_defaults(config: type, interpolated: bool = False) -> Dict[str, Any]:
+    """The default of every option of a language model that does not follow from another one.
+
+    With `interpolated` those that do are there too, as None.
+    """
+    declared = {f.name: f for f in fields(config)}
+    following = dict.fromkeys(name for name in declared if name != "_name") if interpolated else {}
+    return {**following, **plain_defaults(declared)}
 
 
 def as_namespace(args) -> argparse.Namespace:

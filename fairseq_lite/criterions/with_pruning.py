@@ -13,7 +13,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.pruning.options import PruningOptions, check
 from fairseq_lite.pruning.pruner import Pruner
 
-BASES = ("label_smoothed_cross_entropy", "cross_entropy", "adaptive_loss", "sentence_prediction")
+PRUNABLE_CRITERIONS = ("label_smoothed_cross_entropy", "cross_entropy", "adaptive_loss", "sentence_prediction")
 
 
 def updates_done() -> int:
@@ -101,5 +101,5 @@ def _register(name: str) -> None:
     register_criterion(f"{name}_with_pruning", dataclass=config)(criterion)
 
 
-for _name in BASES:
+for _name in PRUNABLE_CRITERIONS:
     _register(_name)

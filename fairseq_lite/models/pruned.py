@@ -14,8 +14,8 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import leave_fast_path
 from fairseq_lite.modules import PrunedLinear, Widths
 
-PREFIX = "pruned_"
-BASES = (
+PRUNED_PREFIX = "pruned_"
+SHRINKABLE_MODELS = (
     "transformer",
     "transformer_lm",
     "roberta",
@@ -30,8 +30,8 @@ def unpruned_options(options):
     """The options of a model before it was shrunk; of one that was not, its own."""
     name = architecture_of(options)
     options = copy.deepcopy(options)
-    if name.startswith(PREFIX):
-        options._name = options.arch = name[len(PREFIX) :]
+    if name.startswith(PRUNED_PREFIX):
+        options._name = options.arch = name[len(PRUNED_PREFIX) :]
     return options
 
 
@@ -99,9 +99,9 @@ class PrunedMixin:
 def _register(base: str) -> None:
     model = MODEL_REGISTRY[base]
     pruned = type(f"Pruned{model.__name__}", (PrunedMixin, model), {})
-    register_model(PREFIX + base)(pruned)
-    register_model_architecture(PREFIX + base, PREFIX + base)(ARCH_CONFIG_REGISTRY.get(base, lambda args: None))
+    register_model(PRUNED_PREFIX + base)(pruned)
+    register_model_architecture(PRUNED_PREFIX + base, PRUNED_PREFIX + base)(ARCH_CONFIG_REGISTRY.get(base, lambda args: None))
 
 
-for _base in BASES:
+for _base in SHRINKABLE_MODELS:
     _register(_base)

@@ -13,6 +13,7 @@ from torch import Tensor
 from fairseq_lite.modules import LinearAttention, Widths
 from fairseq_lite.modules.conv_branch import ConvBranch
 from fairseq_lite.pruning.neurons import component_of
+from fairseq_lite.pruning.units import zero_rows
 
 # Fewer outputs and their scattering cost less than all outputs from this part of zeros on, in a layer of so many
 # weights (docs/benchmarks.md, Inflation).
@@ -104,7 +105,8 @@ class Cuts:
 
     def kept(self, *names: str) -> Tensor:
         """The neurons that are not zero in all of the layers: [C], bool."""
-        return sum(_not_zero(self.linear(name)) for name in names) > 0
+        zero = [zero_rows(self.linear(name).weight, self.linear(name).bias) for name in names]
+        return ~torch.stack(zero).all(dim=0)
 
     def cut_inputs(self, name: str, channels: Channels) -> None:
         self._cut_of(name).inputs = channels
@@ -122,11 +124,6 @@ class Cuts:
     def real(self) -> Dict[str, Cut]:
         """Those after which something is gone."""
         return {name: cut for name, cut in self.by_name.items() if cut.widths() != self._no_cut(name).widths()}
-
-
-def _not_zero(linear: nn.Module) -> Tensor:
-    alive = linear.weight.detach().abs().sum(dim=1)
-    return (alive if linear.bias is None else alive + linear.bias.detach().abs()) > 0
 
 
 def _is_zero_at_zero(activation: Callable[[Tensor], Tensor]) -> bool:

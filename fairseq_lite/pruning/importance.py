@@ -8,7 +8,7 @@ import torch
 from fairseq.distributed import utils as distributed
 from torch import Tensor
 
-from fairseq_lite.pruning.neurons import Neurons
+from fairseq_lite.pruning.units import Units
 
 
 def _several_workers() -> bool:
@@ -16,22 +16,28 @@ def _several_workers() -> bool:
 
 
 class Importance:
-    """Scores of all units, a vector for each entry of `layers`; no gradient is looked at unless a subclass does."""
+    """Scores of all units, a vector [count] for each group; a subclass with `needs_gradients` collects them."""
 
     needs_gradients = False
 
-    def __init__(self, layers: List[Neurons]):
-        self.layers = layers
+    def __init__(self, groups: List[Units]):
+        self.groups = groups
 
     def scores(self) -> Optional[List[Tensor]]:
-        """One vector [count] a layer; None if nothing was collected yet."""
+        """One vector [count] a group; None if nothing was collected yet."""
         raise NotImplementedError
+
+    def see_loss(self, gradient: Tensor) -> None:
+        """Take the gradient of the loss itself, a scalar: the loss scale of half precision."""
+
+    def add(self, number: int, parameter: Tensor, gradient: Tensor) -> None:
+        """Add a mini-batch's gradient of a parameter of group `number`, both of the parameter's shape."""
 
     def restart(self) -> None:
         """Forget what was collected."""
 
     def state_dict(self) -> Dict[str, Tensor]:
-        """What was collected, by layer."""
+        """What was collected, by group."""
         return {}
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
@@ -43,8 +49,8 @@ class Magnitude(Importance):
 
     def scores(self) -> List[Tensor]:
         return [
-            sum(layer.reduce(parameter.detach().float() ** 2) for parameter in layer.parameters).sqrt()
-            for layer in self.layers
+            sum(group.reduce(parameter.detach().float() ** 2) for parameter in group.parameters).sqrt()
+            for group in self.groups
         ]
 
 
@@ -53,7 +59,7 @@ class Random(Importance):
 
     def scores(self) -> List[Tensor]:
         generator = torch.Generator().manual_seed(1)
-        return [torch.rand(layer.count, generator=generator).to(layer.parameters[0].device) for layer in self.layers]
+        return [torch.rand(group.count, generator=generator).to(group.parameters[0].device) for group in self.groups]
 
 
 class Taylor(Importance):
@@ -66,18 +72,18 @@ class Taylor(Importance):
 
     needs_gradients = True
 
-    def __init__(self, layers: List[Neurons]):
-        super().__init__(layers)
-        self.sums = [torch.zeros(layer.count, device=layer.parameters[0].device) for layer in layers]
+    def __init__(self, groups: List[Units]):
+        super().__init__(groups)
+        self.sums = [torch.zeros(group.count, device=group.parameters[0].device) for group in groups]
         self.loss_scale = torch.ones(())
 
     def see_loss(self, gradient: Tensor) -> None:
-        """Take the gradient of the loss itself: the loss scale of half precision, or 0 for an ignored batch."""
+        """Take the gradient of the loss itself, a scalar: the loss scale, or 0 for an ignored batch."""
         self.loss_scale = gradient.detach().float()
 
     def add(self, number: int, parameter: Tensor, gradient: Tensor) -> None:
-        """Add a mini-batch's gradient of a parameter of layer `number`; one that overflowed does not count."""
-        products = self.layers[number].reduce(parameter.detach().float() * gradient.float())
+        """Add a mini-batch's gradient of a parameter of group `number`; one that overflowed does not count."""
+        products = self.groups[number].reduce(parameter.detach().float() * gradient.float())
         self.sums[number] += torch.nan_to_num(products / self.loss_scale, nan=0.0, posinf=0.0, neginf=0.0)
 
     def scores(self) -> Optional[List[Tensor]]:
@@ -87,20 +93,20 @@ class Taylor(Importance):
             distributed.all_reduce(flat, group=distributed.get_data_parallel_group())
         if not flat.any():
             return None
-        return list(flat.abs().split([layer.count for layer in self.layers]))
+        return list(flat.abs().split([group.count for group in self.groups]))
 
     def restart(self) -> None:
         for total in self.sums:
             total.zero_()
 
     def state_dict(self) -> Dict[str, Tensor]:
-        return {layer.name: total.cpu() for layer, total in zip(self.layers, self.sums)}
+        return {group.name: total.cpu() for group, total in zip(self.groups, self.sums)}
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
         # the first worker's sums are those that were saved
         if not _several_workers() or distributed.get_data_parallel_rank() == 0:
-            for layer, total in zip(self.layers, self.sums):
-                total.copy_(state[layer.name])
+            for group, total in zip(self.groups, self.sums):
+                total.copy_(state[group.name])
 
 
 IMPORTANCES = {"taylor": Taylor, "magnitude": Magnitude, "random": Random}

@@ -12,7 +12,8 @@ from torch import Tensor
 from fairseq_lite.pruning.importance import IMPORTANCES
 from fairseq_lite.pruning.masks import Masks
 from fairseq_lite.pruning.neurons import prunable_layers
-from fairseq_lite.pruning.options import PruningOptions, chosen_layers, pools, schedule
+from fairseq_lite.pruning.options import PruningOptions
+from fairseq_lite.pruning.plan import chosen_groups, pools, schedule
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,11 @@ class Pruner:
 
         Raises UserError for components that the model has not.
         """
-        self.layers = chosen_layers(options, prunable_layers(model))
-        self.pools = pools(options, self.layers)
+        self.groups = chosen_groups(options, prunable_layers(model))
+        self.pools = pools(options, self.groups)
         self.schedule = schedule(options)
-        self.importance = IMPORTANCES[str(options.pruning_importance)](self.layers)
-        self.masks = Masks(self.layers)
+        self.importance = IMPORTANCES[str(options.pruning_importance)](self.groups)
+        self.masks = Masks(self.groups)
         self.steps_done = self._steps_in_the_weights(updates)
         self.collecting = False
         self._watch(model)
@@ -43,10 +44,12 @@ class Pruner:
         return steps if self.masks.have_reached(self.pools, self.schedule.fraction(steps)) else 0
 
     def _watch(self, model: nn.Module) -> None:
-        for number, layer in enumerate(self.layers):
-            for parameter in layer.parameters:
+        for number, group in enumerate(self.groups):
+            for parameter in group.parameters:
                 if parameter.requires_grad:
                     parameter.register_hook(partial(self._see_gradient, number, parameter))
+        # Called after the state is gathered, whose tensors are the weights: so saving a model also zeroes its weights.
+        # torch has a public name for it from 2.5 on only.
         model._register_state_dict_hook(lambda *_: self.masks.apply())
 
     def _see_gradient(self, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
@@ -77,7 +80,9 @@ class Pruner:
 
     def target(self) -> float:
         """The part of all neurons that is wanted by now."""
-        sizes = [sum(self.layers[n].count * self.layers[n].weight for n in pool.numbers) for pool in self.pools]
+        sizes = [
+            sum(self.groups[n].count * self.groups[n].neurons_per_unit for n in pool.numbers) for pool in self.pools
+        ]
         wanted = sum(size * pool.target for size, pool in zip(sizes, self.pools)) / sum(sizes)
         return wanted * self.schedule.fraction(self.steps_done)
 

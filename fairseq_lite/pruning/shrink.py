@@ -14,7 +14,7 @@ from torch import Tensor
 from fairseq_lite.checkpoints import Checkpoint, architecture_of, model_of, model_options
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
-from fairseq_lite.models.pruned import BASES, PREFIX
+from fairseq_lite.models.pruned import PRUNED_PREFIX, SHRINKABLE_MODELS
 from fairseq_lite.pruning.cuts import Cut, find_cuts
 
 
@@ -29,7 +29,7 @@ def shrink(checkpoint: Checkpoint, path: str) -> Checkpoint:
     if not cuts:
         raise UserError(f"{path}: no neuron to remove is zero; train with a criterion ..._with_pruning first")
     shrunk = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
-    shrunk["cfg"] = _with_widths(checkpoint["cfg"], PREFIX + base, cuts)
+    shrunk["cfg"] = _with_widths(checkpoint["cfg"], PRUNED_PREFIX + base, cuts)
     shrunk["model"] = cut_state(checkpoint["model"], cuts)
     return shrunk
 
@@ -38,8 +38,8 @@ def _supported_model(checkpoint: Checkpoint, path: str) -> str:
     """The registered name of the checkpoint's model."""
     name = architecture_of(model_options(checkpoint, path))
     model = ARCH_MODEL_NAME_REGISTRY.get(name, name)
-    if model not in BASES:
-        raise UserError(f"{path}: architecture {name!r} cannot be shrunk; those of {', '.join(BASES)} can")
+    if model not in SHRINKABLE_MODELS:
+        raise UserError(f"{path}: architecture {name!r} cannot be shrunk; those of {', '.join(SHRINKABLE_MODELS)} can")
     return model
 
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from fairseq_lite.checkpoints import Checkpoint, architecture_of, build_model_of, model_options
 from fairseq_lite.models.pruned import unpruned_options
 from fairseq_lite.pruning.neurons import COMPONENTS, component_of, prunable_layers
+from fairseq_lite.pruning.units import Layer, zero_rows
+
+StateDict = Dict[str, Tensor]
 
 # Before the components of attention to the source.
 CROSS = "x"
@@ -54,8 +57,9 @@ def _cell(name: str) -> Tuple[str, str]:
     return f"{place[1]} {place[2]}" if place else "head", cross + component_of(name)
 
 
-def _zeros(weight: Tensor, unit: str) -> int:
-    return int((weight == 0).all(dim=1).sum() if unit == "neurons" else (weight == 0).sum())
+def _zero_neurons(state: StateDict, name: str) -> int:
+    """The zero neurons of a linear layer, by its name in the state dict."""
+    return int(zero_rows(state[f"{name}.weight"], state.get(f"{name}.bias")).sum())
 
 
 def _model_before_pruning(checkpoint: Checkpoint, path: str) -> nn.Module:
@@ -76,21 +80,31 @@ def _classification_heads(state: Dict[str, Tensor]) -> Dict[str, int]:
     return {match[1]: state[name].size(0) for name in state if (match := dense.fullmatch(name))}
 
 
+def _pruned_neurons(state: StateDict, layer: Layer) -> int:
+    """Those that are zero, and those that were removed."""
+    removed = layer.linear.weight.size(0) - state[f"{layer.name}.weight"].size(0)
+    return removed + _zero_neurons(state, layer.name)
+
+
+def _pruned_weights(state: StateDict, layer: Layer) -> int:
+    return int((state[f"{layer.name}.weight"] == 0).sum())
+
+
 def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
-    """The sparsity of a checkpoint, masked or shrunk, against the model that it was before."""
+    """The sparsity of a checkpoint, masked or shrunk, against the model that it was before.
+
+    Raises UserError for an architecture that is not known.
+    """
     state = checkpoint["model"]
     layers = prunable_layers(_model_before_pruning(checkpoint, path))
-    found = {layer.name: state[f"{layer.name}.weight"] for layer in layers}
-    removed = {layer.name: layer.linear.weight.numel() - found[layer.name].numel() for layer in layers}
-    some_neuron = any(removed.values()) or any(_zeros(weight, "neurons") for weight in found.values())
-    result = Sparsity("neurons" if some_neuron else "weights", {}, {})
+    removed = any(layer.linear.weight.shape != state[f"{layer.name}.weight"].shape for layer in layers)
+    if removed or any(_zero_neurons(state, layer.name) for layer in layers):
+        result, count = Sparsity("neurons", {}, {}), _pruned_neurons
+    else:
+        result, count = Sparsity("weights", {}, {}), _pruned_weights
     for layer in layers:
-        whole, left = layer.linear.weight, found[layer.name]
-        if some_neuron:
-            size, gone = whole.size(0), whole.size(0) - left.size(0) + _zeros(left, "neurons")
-        else:
-            size, gone = whole.numel(), _zeros(left, "weights")
         cell = _cell(layer.name)
-        result.whole[cell] = result.whole.get(cell, 0) + size
-        result.pruned[cell] = result.pruned.get(cell, 0) + gone
+        whole = layer.linear.weight.size(0) if result.unit == "neurons" else layer.linear.weight.numel()
+        result.whole[cell] = result.whole.get(cell, 0) + whole
+        result.pruned[cell] = result.pruned.get(cell, 0) + count(state, layer)
     return result

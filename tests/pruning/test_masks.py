@@ -17,7 +17,7 @@ def random_scores(layers):
 def naive(layers, scores, sparsity):
     """One unit after the other, the least important first, as long as the sparsity is not passed."""
     units = [
-        (score.item(), number, unit, layer.weight)
+        (score.item(), number, unit, layer.neurons_per_unit)
         for number, (layer, layer_scores) in enumerate(zip(layers, scores))
         for unit, score in enumerate(normalised(layer_scores))
     ]
@@ -40,7 +40,7 @@ def test_the_least_important_units_of_all_layers_go(sparsity):
     gone = {(n, int(unit)) for n, units in enumerate(masks.pruned) for unit in units.nonzero()}
     assert gone == naive(layers, scores, sparsity)
     assert masks.have_reached([Pool(list(range(len(layers))), sparsity)], 1.0)
-    assert masks.sparsity["all"] == pytest.approx(sparsity, abs=2 / sum(n.count * n.weight for n in layers))
+    assert masks.sparsity["all"] == pytest.approx(sparsity, abs=2 / sum(n.count * n.neurons_per_unit for n in layers))
 
 
 def test_each_pool_reaches_its_own_target():
@@ -83,3 +83,19 @@ def test_pruned_units_have_no_gradient():
         for parameter in layer.parameters:
             gradient = masks.mask_gradient(n, parameter, torch.ones_like(parameter))
             assert (gradient == 0).equal(layer.expand(masks.pruned[n], parameter).expand_as(parameter))
+
+
+def test_a_target_in_each_layer_is_reached_in_each():
+    layers = layers_of()
+    masks = Masks(layers)
+    masks.extend(random_scores(layers), [Pool([n], 0.5) for n in range(len(layers))], 1.0)
+    assert all(int(units.sum()) == layer.count // 2 for layer, units in zip(layers, masks.pruned))
+
+
+def test_what_is_not_a_number_is_not_pruned():
+    layers = layers_of()
+    for layer in layers:
+        layer.zero(torch.ones(layer.count, dtype=torch.bool))
+        layer.parameters[0].data[0, 0] = float("nan")
+    for layer, pruned in zip(layers, Masks(layers).pruned):
+        assert pruned.tolist() == [False] + [True] * (layer.count - 1)

@@ -4,6 +4,7 @@ import pytest
 from models import build, mask
 
 from fairseq_lite.converters.published import checkpoint_of
+from fairseq_lite.errors import UserError
 from fairseq_lite.pruning.neurons import prunable_layers
 from fairseq_lite.pruning.shrink import shrink
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
@@ -20,6 +21,17 @@ def masked():
         zeros[layer.component] = zeros.get(layer.component, 0) + int(units.sum())
         whole[layer.component] = whole.get(layer.component, 0) + len(units)
     return checkpoint_of(model.args, model.state_dict(), "roberta"), zeros, whole
+
+
+def test_a_row_of_zeros_with_a_bias_is_no_pruned_neuron(masked):
+    """As pruning single weights leaves it: `sparsity` and `shrink` say the same."""
+    checkpoint, _, _ = masked
+    for tensor in checkpoint["model"].values():
+        if tensor.dim() == 1:
+            tensor.fill_(0.5)
+    assert sparsity_of(checkpoint, "masked.pt").unit == "weights"
+    with pytest.raises(UserError, match="no neuron to remove is zero"):
+        shrink(checkpoint, "masked.pt")
 
 
 def by_component(cells):

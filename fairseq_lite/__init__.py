@@ -18,6 +18,10 @@ from fairseq_lite.compression.files import read_compressed_checkpoints  # noqa: 
 
 read_compressed_checkpoints()
 
+from fairseq_lite.resumed_order import keep_order_when_resuming  # noqa: E402
+
+keep_order_when_resuming()
+
 import fairseq_lite.criterions  # noqa: E402, F401
 import fairseq_lite.models  # noqa: E402, F401
 import fairseq_lite.tasks  # noqa: E402, F401

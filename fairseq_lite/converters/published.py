@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import re
 from typing import Any, Callable, Dict, List, Sequence, Tuple
@@ -10,6 +11,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import torch
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY
+from hydra.errors import HydraException
 
 from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
 from fairseq_lite.errors import UserError
@@ -72,6 +74,8 @@ class PublishedOptions:
             value = self._args[name]
             if value is not None and not _fits(value, defaults.get(name)):
                 self.problems.append(f"{name} {value!r} is no {type(defaults[name]).__name__}")
+            if name in _EVALUATED and value is not None and not _is_list_of_numbers(value):
+                self.problems.append(f"{name} {value!r} is no list of numbers")
             setattr(ours, name, value)
         ours.task = "language_modeling" if self.of_language_model else "translation"
         ours.criterion = "adaptive_loss" if self._args.get("adaptive_softmax_cutoff") else "cross_entropy"
@@ -83,6 +87,16 @@ class PublishedOptions:
 
 
 _TASK_OPTIONS = ("data", "source_lang", "target_lang", "tokens_per_sample")
+# What fairseq hands to Python's eval.
+_EVALUATED = ("adaptive_input_cutoff", "adaptive_softmax_cutoff", "character_filters")
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    try:
+        parsed = ast.literal_eval(str(value))
+    except (SyntaxError, ValueError):
+        return False
+    return all(isinstance(item, (int, tuple)) for item in (parsed if isinstance(parsed, (list, tuple)) else [parsed]))
 
 
 def _fits(value: Any, default: Any) -> bool:
@@ -170,7 +184,16 @@ def _renumber(state: State, prefix: str, kept: Sequence[int]) -> None:
 
 
 # What fairseq raises for options that describe no model.
-_NO_MODEL = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_NO_MODEL = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    HydraException,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def _completed(options: argparse.Namespace, path: str):

@@ -40,7 +40,7 @@ setup(
     extras_require={
         **FAIRSEQ,
         "bert": ["safetensors"],
-        "export": ["onnx"],
+        "export": ["onnx", "sentencepiece"],
         "test": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "safetensors", "tokenizers", "sentencepiece"),
             *("onnx", "onnxruntime; python_version >= '3.11'", "transformers; python_version >= '3.11'"),

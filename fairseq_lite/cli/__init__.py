@@ -10,6 +10,7 @@ COMMANDS = {
     "compress": "quantise, prune and pack a checkpoint into a small file that fairseq's commands load",
     "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
     "decompress": "turn a compressed checkpoint into a plain one",
+    "export": "write a checkpoint as a folder that runs without torch and fairseq",
     "latency": "time checkpoints on the CPU, side by side",
     "mult-adds": "count the multiply-adds and the parameters of a model",
     "shrink": "remove the pruned neurons of a checkpoint for good",

@@ -14,9 +14,9 @@ restore_numpy_long()
 keep_last_batch()
 allow_fairseq_checkpoints()
 
-from fairseq_lite.compression.files import read_compressed_checkpoints  # noqa: E402
+from fairseq_lite.checked_loading import check_and_decompress_checkpoints  # noqa: E402
 
-read_compressed_checkpoints()
+check_and_decompress_checkpoints()
 
 from fairseq_lite.resumed_order import keep_order_when_resuming  # noqa: E402
 

@@ -1,19 +1,16 @@
-"""Compressed checkpoints as files: made, written small, checked, and read by every command of fairseq."""
+"""Compressed checkpoints as files: made, written small, and read back."""
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import zipfile
 from typing import IO, Callable, Iterable
 
 import torch
-from fairseq import checkpoint_utils
-from fairseq.file_io import PathManager
 
 from fairseq_lite.compression.packing import Damaged
-from fairseq_lite.compression.states import State, is_packed, pack_state, unpack_state
+from fairseq_lite.compression.states import is_packed, pack_state, unpack_state
 from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.errors import UserError
 
@@ -40,36 +37,14 @@ def save_deflated(checkpoint: dict, file: IO) -> None:
             target.writestr(zipfile.ZipInfo(name), source.read(name), method, compresslevel=9)
 
 
-def read_packed(path: str, packed: State) -> State:
-    """Unpack the state dict that was read from a file; raises UserError where the file is damaged."""
+def unsealed_checkpoint(checkpoint: dict, path: str) -> dict:
+    """A checkpoint as it was read from a file, decompressed if it is compressed; raises UserError for damage."""
+    if not is_packed(checkpoint.get("model")):
+        return checkpoint
     try:
-        # The archive's own checksums cover the options, which torch does not check.
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged:
-                raise Damaged(f"the checksum of {damaged} is wrong")
-        return unpack_state(packed)
-    except (Damaged, zipfile.BadZipFile) as error:
+        return {**checkpoint, "model": unpack_state(checkpoint["model"])}
+    except Damaged as error:
         raise UserError(
             f"{path}: this compressed checkpoint of {os.path.getsize(path)} bytes is damaged ({error}); "
             "copy or compress it again"
         ) from error
-
-
-def read_compressed_checkpoints() -> None:
-    """Let fairseq read compressed checkpoints as it reads others.
-
-    All its commands and its Python interface read through checkpoint_utils.load_checkpoint_to_cpu, whatever the model.
-    Hooks of models come later, where the file's name is lost and fairseq takes an error for another architecture.
-    """
-    load = checkpoint_utils.load_checkpoint_to_cpu
-
-    @functools.wraps(load)
-    def load_and_unpack(path, *args, **kwargs):
-        checkpoint = load(path, *args, **kwargs)
-        if is_packed(checkpoint.get("model")):
-            checkpoint["model"] = read_packed(PathManager.get_local_path(path), checkpoint["model"])
-        return checkpoint
-
-    checkpoint_utils.load_checkpoint_to_cpu = load_and_unpack

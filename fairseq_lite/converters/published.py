@@ -13,6 +13,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from hydra.errors import HydraException
 
+from fairseq_lite.archives import load_file
 from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
 from fairseq_lite.errors import UserError
 from fairseq_lite.mistakes import unreadable_checkpoint
@@ -38,7 +39,9 @@ def read_published(path: str, is_theirs: Callable[[argparse.Namespace], bool], w
     safe_globals = getattr(torch.serialization, "safe_globals", lambda allowed: contextlib.nullcontext())
     try:
         with safe_globals(ignored):
-            checkpoint = torch.load(path, map_location="cpu")
+            checkpoint = load_file(path)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(unreadable_checkpoint(path, error)) from error
     args = checkpoint.get("args") if isinstance(checkpoint, dict) else None

@@ -8,6 +8,7 @@ from typing import Dict
 
 import torch
 
+from fairseq_lite.archives import load_file
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.states import is_packed, packed_sizes
 from fairseq_lite.errors import UserError
@@ -40,9 +41,11 @@ def bytes_by_part(path: str) -> Dict[str, int]:
     Tied weights count once, with the first of their names. Raises UserError for what is no checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu")
+        checkpoint = load_file(path)
         state = checkpoint["model"]
         sizes = packed_sizes(state) if is_packed(state) else _storage_sizes(state)
+    except UserError:
+        raise
     except Damaged as error:
         raise UserError(f"{path}: this compressed checkpoint is damaged ({error})") from error
     except Exception as error:

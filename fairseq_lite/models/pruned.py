@@ -100,7 +100,9 @@ def _register(base: str) -> None:
     model = MODEL_REGISTRY[base]
     pruned = type(f"Pruned{model.__name__}", (PrunedMixin, model), {})
     register_model(PRUNED_PREFIX + base)(pruned)
-    register_model_architecture(PRUNED_PREFIX + base, PRUNED_PREFIX + base)(ARCH_CONFIG_REGISTRY.get(base, lambda args: None))
+    register_model_architecture(PRUNED_PREFIX + base, PRUNED_PREFIX + base)(
+        ARCH_CONFIG_REGISTRY.get(base, lambda args: None)
+    )
 
 
 for _base in SHRINKABLE_MODELS:

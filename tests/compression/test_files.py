@@ -6,8 +6,9 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_lite.building import build_architecture
+from fairseq_lite.checked_loading import check_and_decompress_checkpoints
 from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
-from fairseq_lite.compression.files import compress, read_compressed_checkpoints, save_deflated
+from fairseq_lite.compression.files import compress, save_deflated
 from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
@@ -58,7 +59,7 @@ def test_fairseq_reads_the_unpacked_model(compressed, checkpoint):
 
 def test_reading_is_installed_twice_without_harm(compressed, monkeypatch):
     monkeypatch.setattr(checkpoint_utils, "load_checkpoint_to_cpu", checkpoint_utils.load_checkpoint_to_cpu)
-    read_compressed_checkpoints()
+    check_and_decompress_checkpoints()
     load_model(str(compressed))
 
 

@@ -1,0 +1,31 @@
+"""What fairseq's reader of checkpoints does more with this plugin: it checks files and options, and decompresses."""
+
+from __future__ import annotations
+
+import functools
+
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+from fairseq_lite.archives import require_whole_archive
+from fairseq_lite.compression.files import unsealed_checkpoint
+from fairseq_lite.evaluated_options import require_literal_options
+
+
+def check_and_decompress_checkpoints() -> None:
+    """Let fairseq refuse damaged and unsafe checkpoints, and read compressed ones as it reads others.
+
+    All its commands and its Python interface read through checkpoint_utils.load_checkpoint_to_cpu, whatever the model.
+    Hooks of models come later, where the file's name is lost and fairseq takes an error for another architecture.
+    """
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(load)
+    def load_checked(path, *args, **kwargs):
+        local_path = PathManager.get_local_path(path)
+        require_whole_archive(local_path)
+        checkpoint = load(path, *args, **kwargs)
+        require_literal_options(checkpoint, path)
+        return unsealed_checkpoint(checkpoint, local_path)
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ TYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.int64): TensorProto.INT64,
     np.dtype(np.int32): TensorProto.INT32,
+    np.dtype(np.int8): TensorProto.INT8,
     np.dtype(np.uint8): TensorProto.UINT8,
     np.dtype(np.bool_): TensorProto.BOOL,
 }
@@ -42,6 +43,7 @@ class Graph:
         self.outputs: List[onnx.ValueInfoProto] = []
         self.initializers: Dict[Value, onnx.TensorProto] = {}
         self._constants: Dict[Tuple, Value] = {}
+        self._derived: Dict[Tuple, Value] = {}
         self._numbers = outer._numbers if outer else itertools.count()
 
     def fresh(self, hint: str) -> Value:
@@ -67,10 +69,42 @@ class Graph:
         return self._constants[key]
 
     def weight(self, name: str, array: np.ndarray) -> Value:
-        """A weight, kept in the home graph under its own name and stored once however often it is asked for."""
-        if name not in self.home.initializers:
+        """A weight, kept in the home graph under its own name and stored once however often it is asked for.
+
+        One that a graph further out keeps is that one's.
+        """
+        if not self.keeps(name):
             self.home.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
+
+    def keeps(self, name: str) -> bool:
+        """Whether this graph or one around it has a weight of this name."""
+        return name in self.initializers or self.outer is not None and self.outer.keeps(name)
+
+    def derived(self, key: Tuple, write: Callable[[Graph], Value]) -> Value:
+        """What nodes in the home graph make of weights alone; onnxruntime computes it once, when it loads the model.
+
+        Args:
+            key: what the value is; asked for a second time, the first one is returned
+            write: writes the nodes into the home graph and returns their value
+        """
+        if key not in self.home._derived:
+            self.home._derived[key] = write(self.home)
+        return self.home._derived[key]
+
+    def reshape(self, x: Value, *sizes: Union[int, Value]) -> Value:
+        """x in a new shape of numbers, of which one may be -1, and of values, int64: [n]."""
+        return self.op("Reshape", x, self.shape(*sizes))
+
+    def shape(self, *sizes: Union[int, Value]) -> Value:
+        """A shape of numbers and of values, int64: [n], written once a graph."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.constant(list(sizes))
+        key = ("shape", *sizes)
+        if key not in self._derived:
+            parts = [self.constant([size]) if isinstance(size, int) else size for size in sizes]
+            self._derived[key] = self.op("Concat", *parts, axis=0)
+        return self._derived[key]
 
     def input(self, name: str, dtype: type, shape: Sequence, default: Any = None) -> Value:
         """Declare an input; one with a default may be left out when the model runs."""

@@ -1,0 +1,79 @@
+"""An encoder in a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch.nn as nn
+from fairseq.models.transformer import TransformerEncoder, TransformerEncoderBase
+from fairseq.modules.transformer_layer import TransformerEncoderLayer, TransformerEncoderLayerBase
+
+from fairseq_lite.export.checks import require_type
+from fairseq_lite.export.embeddings import Positions, embedded
+from fairseq_lite.export.graph import Graph, Value
+from fairseq_lite.export.layers import Residual, activation, feed_forward
+from fairseq_lite.export.mixers import mixer
+from fairseq_lite.export.source import Source
+from fairseq_lite.export.weights import Weights
+from fairseq_lite.models.linear_attention_layers import LinearAttentionEncoderLayer
+from fairseq_lite.models.lite_transformer import LiteTransformerEncoder
+from fairseq_lite.models.lsra_layers import LiteTransformerEncoderLayer
+from fairseq_lite.models.t2r_transformer import T2REncoder
+
+ENCODERS = (TransformerEncoderBase, TransformerEncoder, LiteTransformerEncoder, T2REncoder)
+LAYERS = (
+    TransformerEncoderLayerBase,
+    TransformerEncoderLayer,
+    LinearAttentionEncoderLayer,
+    LiteTransformerEncoderLayer,
+)
+
+
+class EncoderLayer:
+    """Self-attention and FFN, x: [B * S, C]."""
+
+    def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
+        require_type(layer, LAYERS)
+        self.layer = layer
+        self.weights = weights
+        self.mixer = mixer(layer.self_attn, weights, "encoder")
+        self.activate = activation(activation_fn)
+        self.residual = Residual(weights, layer.normalize_before)
+
+    def write(self, g: Graph, x: Value, source: Source) -> Value:
+        """x: [B * S, C]; returns [B * S, C]."""
+        layer = self.layer
+        x = self.residual(g, x, layer.self_attn_layer_norm, lambda y: self.mixer.over(g, y, source))
+        ffn = lambda y: feed_forward(g, y, layer, self.activate, self.weights)  # noqa: E731
+        return self.residual(g, x, layer.final_layer_norm, ffn)
+
+
+class EncoderWriter:
+    """Writes fairseq's Transformer encoder with layers of its own or of this package."""
+
+    def __init__(self, encoder: nn.Module, weights: Weights):
+        require_type(encoder, ENCODERS)
+        self.encoder = encoder
+        self.weights = weights
+        self.positions = Positions(encoder.embed_positions, encoder.max_positions(), weights)
+        self.layers = [EncoderLayer(layer, encoder.cfg.activation_fn, weights) for layer in encoder.layers]
+        self.width = encoder.embed_tokens.embedding_dim
+
+    def write(self, g: Graph, tokens: Value) -> Value:
+        """tokens: [B, S], padded on the right; returns features, [B, S, C]."""
+        source = Source(g, tokens, self.encoder.padding_idx)
+        x = self._embedded(g, source)
+        for layer in self.layers:
+            x = layer.write(g, x, source)
+        x = self.weights.layer_norm(g, x, self.encoder.layer_norm)
+        return g.reshape(x, source.size, self.width)
+
+    def _embedded(self, g: Graph, source: Source) -> Value:
+        encoder = self.encoder
+        x = embedded(g, g.reshape(source.tokens, -1), encoder.embed_tokens, self.weights)
+        if encoder.embed_scale != 1:
+            x = g.op("Mul", x, g.constant(np.float32(encoder.embed_scale)))
+        x = self.positions.add_first(g, g.reshape(x, source.size, self.width), source.length)
+        x = self.weights.layer_norm(g, g.reshape(x, -1, self.width), encoder.layernorm_embedding)
+        if encoder.quant_noise is not None:
+            x = self.weights.linear(g, x, encoder.quant_noise)
+        return source.without_padding(g, x)

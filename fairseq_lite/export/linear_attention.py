@@ -1,0 +1,146 @@
+"""Linear attention, whose state is of constant size (Kasai et al., 2021, arXiv 2103.13076)."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import numpy as np
+import torch.nn as nn
+
+from fairseq_lite.errors import UserError
+from fairseq_lite.export.affines import array_of, scaled, with_ones
+from fairseq_lite.export.graph import Graph, Value
+from fairseq_lite.export.rows import State
+from fairseq_lite.export.source import Source, joined_heads
+from fairseq_lite.export.weights import Weights
+from fairseq_lite.modules import LinearAttention
+from fairseq_lite.modules.feature_maps import EluFeatureMap, RFAFeatureMap
+from fairseq_lite.modules.linear_attention import LEAST_DENOMINATOR
+
+# torch's normalize divides by at least this
+LEAST_NORM = 1e-12
+
+
+def _relu(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Relu", x)
+
+
+def _elu(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Add", g.op("Elu", x), g.constant(np.float32(1)))
+
+
+def _rfa(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
+    """sqrt(2/k) [sin(W x / |x|), cos(W x / |x|)] of x: [..., H, T, d]."""
+    feature_map = attention.module.feature_map
+    norm = g.op("ReduceL2", x, g.constant([-1]), keepdims=1)
+    unit = g.op("Div", x, g.op("Max", norm, g.constant(np.float32(LEAST_NORM))))
+    directions = array_of((feature_map.sigma * feature_map.directions).transpose(1, 2))
+    name = attention.weights.names.of(feature_map.directions)
+    angles = g.op("MatMul", unit, g.weight(f"{name}.scaled", directions))
+    waves = g.op("Concat", g.op("Sin", angles), g.op("Cos", angles), axis=-1)
+    return g.op("Mul", waves, g.constant(np.float32((2 / feature_map.feature_dim) ** 0.5)))
+
+
+# A T2R map is folded into the projections before, which leaves its ReLU.
+FEATURE_MAPS = {nn.ReLU: _relu, EluFeatureMap: _elu, RFAFeatureMap: _rfa}
+
+
+class LinearAttentionWriter:
+    """Linear attention of any feature map, with a channel of ones beside the values so that S holds z too."""
+
+    def __init__(self, module: LinearAttention, weights: Weights):
+        if type(module.feature_map) not in FEATURE_MAPS:
+            raise UserError(f"feature map {type(module.feature_map).__name__}: cannot be exported")
+        self.module = module
+        self.weights = weights
+        self.heads = module.num_heads
+        self.q = scaled(weights.affine(module.q_proj), module.query_scale)
+        self.k = weights.affine(module.k_proj)
+        self.v = with_ones(weights.affine(module.v_proj), self.heads)
+        self.value_width = self.v.width // self.heads
+        self.features = getattr(module.feature_map, "feature_dim", self.k.width // self.heads)
+
+    def map(self, g: Graph, x: Value) -> Value:
+        """phi of x: [..., H, T, d], [..., H, T, k]."""
+        return FEATURE_MAPS[type(self.module.feature_map)](g, x, self)
+
+    def divided(self, g: Graph, sums: Value) -> Value:
+        """The numerators by the denominator, their last channel: [..., d + 1] to [..., d]."""
+        sizes = g.constant([self.value_width - 1, 1])
+        numerator, denominator = g.op("Split", sums, sizes, outputs=2, axis=-1)
+        return g.op("Div", numerator, g.op("Max", denominator, g.constant(np.float32(LEAST_DENOMINATOR))))
+
+    def sums_over(self, g: Graph, x: Value, source: Source, *more) -> List[Value]:
+        """S with z: [B, H, k, d + 1] over all of x: [B * S, C], then other projections of x, [B * S, width] each."""
+        affines = [self.k, self.v, *more]
+        projected = self.weights.linear(g, x, *affines)
+        sizes = g.constant([affine.width for affine in affines])
+        k, v, *others = g.op("Split", projected, sizes, outputs=len(affines), axis=1)
+        keys = self.map(g, source.heads(g, k, self.heads))
+        kept = g.reshape(source.kept, source.sentences, 1, -1, 1)
+        keys = g.op("Transpose", g.op("Mul", keys, kept), perm=[0, 1, 3, 2])
+        return [g.op("MatMul", keys, source.heads(g, v, self.heads)), *others]
+
+    def _out(self, g: Graph, attended: Value) -> Value:
+        return self.weights.linear(g, joined_heads(g, attended, self.v.width - self.heads), self.module.out_proj)
+
+
+class LinearEncoderAttention(LinearAttentionWriter):
+    """Self-attention over a whole sentence."""
+
+    def over(self, g: Graph, x: Value, source: Source) -> Value:
+        """x: [B * S, C]; returns [B * S, C]."""
+        sums, q = self.sums_over(g, x, source, self.q)
+        queries = self.map(g, source.heads(g, q, self.heads))
+        return self._out(g, self.divided(g, g.op("MatMul", queries, sums)))
+
+
+class LinearCrossAttention(LinearAttentionWriter):
+    """Attention to the source, which is summed once a sentence."""
+
+    masked = False
+    count = 1
+
+    def begin(self, g: Graph, encoded: Value, source: Source) -> List[State]:
+        """S with z: [B, H, k, d + 1]."""
+        shape = ["sentences", self.heads, self.features, self.value_width]
+        return [State(self.sums_over(g, encoded, source)[0], np.float32, shape, "sentence")]
+
+    def step(self, g: Graph, x: Value, states: List[Value], mask: Value, sentences: Value) -> Value:
+        """x: [N, C], the beams of a sentence side by side, sentences: [1] their number; returns [N, C]."""
+        q = g.reshape(self.weights.linear(g, x, self.q), sentences, -1, self.heads, self.q.width // self.heads)
+        queries = self.map(g, g.op("Transpose", q, perm=[0, 2, 1, 3]))
+        return self._out(g, self.divided(g, g.op("MatMul", queries, states[0])))
+
+
+class LinearCausalAttention(LinearAttentionWriter):
+    """Self-attention to the past, the recurrence S = g S + phi(k) v^T with a gate g or without one."""
+
+    count = 1
+
+    def begin(self, g: Graph, rows: Value) -> List[State]:
+        """A state of zeros, [N, H, k, d + 1]."""
+        sizes = (self.heads, self.features, self.value_width)
+        zeros = g.op("Expand", g.constant(np.zeros((1, 1, 1, 1), np.float32)), g.shape(rows, *sizes))
+        return [State(zeros, np.float32, ["rows", *sizes], "row")]
+
+    def step(self, g: Graph, x: Value, states: List[Value]) -> Tuple[Value, List[Value]]:
+        """x: [N, C]; returns [N, C] and the next state."""
+        affines = [self.q, self.k, self.v]
+        if self.module.gate is not None:
+            affines.append(self.weights.affine(self.module.gate))
+        projected = self.weights.linear(g, x, *affines)
+        sizes = g.constant([affine.width for affine in affines])
+        q, k, v, *gate = g.op("Split", projected, sizes, outputs=len(affines), axis=1)
+        state = states[0]
+        queries = self.map(g, g.reshape(q, -1, self.heads, 1, self.q.width // self.heads))
+        keys = self.map(g, g.reshape(k, -1, self.heads, 1, self.k.width // self.heads))
+        keys = g.reshape(keys, -1, self.heads, self.features, 1)
+        if gate:
+            logits = g.reshape(gate[0], -1, self.heads, 1, 1)
+            state = g.op("Mul", state, g.op("Sigmoid", logits))
+            keys = g.op("Mul", keys, g.op("Sigmoid", g.op("Neg", logits)))
+        values = g.reshape(v, -1, self.heads, 1, self.value_width)
+        state = g.op("Add", state, g.op("Mul", keys, values))
+        attended = g.reshape(self.divided(g, g.op("MatMul", queries, state)), -1, self.v.width - self.heads)
+        return self.weights.linear(g, attended, self.module.out_proj), [state]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Protocol, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Protocol, Sequence, Tuple
 
 from fairseq_lite.export.graph import Graph, Value
 
@@ -53,3 +53,58 @@ class Decoder(Protocol):
         Returns:
             logits without normalisation, float: [N, V], and the row states after the step in the order of `begin`
         """
+
+
+class Typed(NamedTuple):
+    """A value with what a loop or branch must declare of it."""
+
+    value: Value
+    dtype: type
+    rank: int
+
+
+Group = List[Value]
+
+
+def typed(state: State) -> Typed:
+    """A state as a loop carries it."""
+    return Typed(state.value, state.dtype, len(state.shape))
+
+
+def loop_in_groups(
+    g: Graph,
+    body: Graph,
+    go_on: Value,
+    groups: Sequence[Sequence[Typed]],
+    write: Callable[[Graph, List[Group]], Tuple[Value, Sequence[Group]]],
+) -> List[Group]:
+    """Add a loop over several groups of states; `write` takes and returns them group by group."""
+    states = [(state.value, state.dtype, [None] * state.rank) for group in groups for state in group]
+    sizes = [len(group) for group in groups]
+
+    def turn(body: Graph, _: Value, values: List[Value]):
+        condition, after = write(body, _split(values, sizes))
+        return condition, [value for group in after for value in group]
+
+    return _split(g.loop(body, go_on, states, turn), sizes)
+
+
+def choose(
+    g: Graph,
+    condition: Value,
+    then: Callable[[Graph], Sequence[Typed]],
+    otherwise: Callable[[Graph], Sequence[Typed]],
+) -> List[Value]:
+    """Add an If between two functions that write the same values."""
+    branches = []
+    for name, write in (("then", then), ("otherwise", otherwise)):
+        body = g.body(name)
+        for state in write(body):
+            body.output(body.fresh(name), state.value, state.dtype, [None] * state.rank)
+        branches.append(body)
+    return list(g.branch(condition, *branches))
+
+
+def _split(values: Sequence[Value], sizes: Sequence[int]) -> List[Group]:
+    rest = iter(values)
+    return [[next(rest) for _ in range(size)] for size in sizes]

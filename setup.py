@@ -45,7 +45,7 @@ setup(
             *("pytest", "pytest-xdist", "ruff", "mypy", "safetensors", "tokenizers", "sentencepiece"),
             *("onnx", "onnxruntime; python_version >= '3.11'", "transformers; python_version >= '3.11'"),
         ],
-        "examples": ["sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
+        "examples": ["onnx", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
     },
     entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},

@@ -24,18 +24,22 @@ fingerprint() {
   (
     cd "$repository"
     echo "$1"
-    find setup.py pyproject.toml "$2" scripts/environment.sh fairseq_lite -type f ! -name '*.pyc' |
+    find setup.py pyproject.toml "$2" scripts/environment.sh fairseq_lite runtime -type f \
+      ! -name '*.pyc' ! -path '*/build/*' ! -path '*.egg-info/*' |
       LC_ALL=C sort | xargs sha256sum
   ) | sha256sum
 }
 
 # make_environment DIR EXTRAS [CONSTRAINTS [VERSION...]]: a virtual environment in DIR that holds this
-# package with its EXTRAS at the versions of CONSTRAINTS. A finished one is kept as long as nothing
-# changes; an unfinished one is completed.
+# package with its EXTRAS, and the runtime of exported folders, at the versions of CONSTRAINTS. A finished
+# one is kept as long as nothing changes; an unfinished one is completed.
 make_environment() {
   local directory=$1 extras=$2 constraints=${3:-constraints.txt}
   local versions=("${@:4}") stamp python requirement
+  local requirements=(pip torch "$repository[$extras]")
   [ ${#versions[@]} -gt 0 ] || versions=(3.11 3.12)
+  # the Python and numpy of the official fairseq are too old for onnxruntime
+  [[ ",$extras," == *,legacy,* ]] || requirements+=("$repository/runtime")
   stamp=$(fingerprint "$extras" "$constraints")
   [ "$(cat "$directory/.stamp" 2>/dev/null)" != "$stamp" ] || return 0
 
@@ -45,9 +49,9 @@ make_environment() {
     "$python" -m venv --clear "$directory" || return 1
   fi
   # setuptools would pack modules that were deleted since the last build
-  rm -rf "$repository/build"
+  rm -rf "$repository/build" "$repository/runtime/build"
   # torch goes in before anything that depends on it, or pip looks for a newer build of its own
-  for requirement in pip torch "$repository[$extras]"; do
+  for requirement in "${requirements[@]}"; do
     "$directory/bin/python" -m pip install -qq --disable-pip-version-check \
       --constraint "$repository/$constraints" "$requirement" || return 1
   done

@@ -1,30 +1,11 @@
 """fairseq_lite: sequence models made small and fast inside fairseq; importing it registers everything."""
 
-from fairseq_lite.compat import (
-    allow_fairseq_checkpoints,
-    keep_last_batch,
-    require_fairseq,
-    restore_fairseq_logs,
-    restore_numpy_long,
-)
+from importlib import import_module
+
+from fairseq_lite import hooks
+from fairseq_lite.compat import require_fairseq
 
 require_fairseq()
-restore_fairseq_logs()
-restore_numpy_long()
-keep_last_batch()
-allow_fairseq_checkpoints()
-
-from fairseq_lite.checked_loading import check_and_decompress_checkpoints  # noqa: E402
-
-check_and_decompress_checkpoints()
-
-from fairseq_lite.resumed_order import keep_order_when_resuming  # noqa: E402
-
-keep_order_when_resuming()
-
-import fairseq_lite.criterions  # noqa: E402, F401
-import fairseq_lite.models  # noqa: E402, F401
-import fairseq_lite.tasks  # noqa: E402, F401
-from fairseq_lite.mistakes import print_in_one_line  # noqa: E402
-
-print_in_one_line()
+hooks.install()
+for _room in ("criterions", "models", "tasks"):
+    import_module(f"fairseq_lite.{_room}")

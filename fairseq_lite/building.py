@@ -7,12 +7,14 @@ from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Optional, Sequence
 
-from fairseq import models, options, utils
+from fairseq import models, options
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import BaseFairseqModel
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.explain import one_line
+from fairseq_lite.option_ranges import numbers
 
 SMALL_VOCABULARY = 1000
 # The task whose options fairseq-train parses beside those of a kind of model; the first kind that fits counts.
@@ -47,13 +49,16 @@ def build_architecture(name: str, model_options: Sequence[str], vocab_size: Opti
     if name not in models.ARCH_MODEL_REGISTRY:
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
         raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
-    args = _parse(name, model_options)
-    size = _vocabulary_size(args, vocab_size)
     try:
+        args = _parse(name, model_options)
+        size = _vocabulary_size(args, vocab_size)
         # What the options of a language model take over from one another, fairseq resolves here.
         return models.build_model(convert_namespace_to_omegaconf(args).model, task_of_sizes(size, size))
-    except AssertionError as error:
-        raise UserError(f"--arch {name} {' '.join(model_options)}: {error}") from None
+    except Exception as error:
+        reason = one_line(error)
+        if reason is None:
+            raise
+        raise UserError(reason) from error
 
 
 def _parse(name: str, model_options: Sequence[str]) -> argparse.Namespace:
@@ -75,7 +80,8 @@ def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int]) -> int:
     """The wanted size, or a small one beyond the last cutoff of adaptive embeddings and softmax."""
     cutoffs = [0]
     for option in ("adaptive_input_cutoff", "adaptive_softmax_cutoff"):
-        cutoffs += utils.eval_str_list(getattr(args, option, None), type=int) or []
+        value = getattr(args, option, None)
+        cutoffs += (numbers(value) if isinstance(value, str) else value) or []
     if wanted is None:
         return max(cutoffs) + SMALL_VOCABULARY
     smallest = max(cutoffs) + Dictionary().nspecial

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from fairseq_lite.building import task_of_sizes
 from fairseq_lite.errors import UserError
-from fairseq_lite.mistakes import one_line, unknown_architecture, unreadable_checkpoint
+from fairseq_lite.explain import one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
 
 Checkpoint = Dict[str, Any]

@@ -10,7 +10,7 @@ from rich.progress import track
 from sklearn.metrics import accuracy_score, f1_score
 
 import fairseq_lite  # noqa: F401  registers the pruned architectures
-from fairseq_lite.mistakes import one_line
+from fairseq_lite.explain import one_line
 
 
 def load(path, data):

@@ -5,6 +5,11 @@ import sys
 import warnings
 from importlib import import_module
 
+from rich.console import Console
+
+from fairseq_lite.errors import MISTAKE, UserError, exit_status
+from fairseq_lite.explain import one_line
+
 COMMANDS = {
     "average": "average the weights of checkpoints",
     "compress": "quantise, prune and pack a checkpoint into a small file that fairseq's commands load",
@@ -20,31 +25,47 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake in one line, without the usage."""
+
+    def error(self, message: str):
+        self.exit(MISTAKE, f"{self.prog}: error: {message.replace('argument ', '', 1)}; see --help\n")
+
+
 def main(argv=None) -> int:
-    """Run a subcommand; 2 is the exit status of a user's mistake, told in one line."""
+    """Run a subcommand; the exit status of a user's mistake is 2, of an interrupt 130, each reported in one line."""
     argv = sys.argv[1:] if argv is None else argv
     # hydra's notes to those who call it, here fairseq, would bury the output.
     warnings.filterwarnings("ignore", category=UserWarning)
-    parser = argparse.ArgumentParser(prog="fairseq-lite", description="Small and fast sequence models in fairseq.")
+    parser = _Parser(prog="fairseq-lite", description="Small and fast sequence models in fairseq.")
     listing = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, summary in COMMANDS.items():
         listing.add_parser(name, help=summary, add_help=False)
     command = parser.parse_args(argv[:1]).command
 
-    from fairseq_lite.errors import UserError
-
     try:
         module = import_module(f"fairseq_lite.cli.{command.replace('-', '_')}")
-        subparser = argparse.ArgumentParser(
-            prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False
-        )
+        subparser = _Parser(prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False)
         module.add_arguments(subparser)
         args, rest = subparser.parse_known_args(argv[1:])
         module.run(args, rest)
-    except UserError as error:
-        print(f"fairseq-lite {command}: error: {error}", file=sys.stderr)
-        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        return _reported(error, command)
     return 0
+
+
+def _reported(error: BaseException, command: str) -> int:
+    """Print a mistake in one line and return the exit status; raises what is no user's mistake."""
+    line = one_line(error)
+    if line is None:
+        raise error
+    print(f"fairseq-lite {command}: error: {line}", file=sys.stderr)
+    return exit_status(error)
+
+
+def console(**options) -> Console:
+    """Where tables are printed; brackets in a path are no markup."""
+    return Console(markup=False, **options)
 
 
 def add_length_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +89,4 @@ def add_length_arguments(parser: argparse.ArgumentParser) -> None:
 def no_more_arguments(rest) -> None:
     """Raise UserError for arguments that a subcommand has no use for."""
     if rest:
-        from fairseq_lite.errors import UserError
-
         raise UserError(f"{' '.join(rest)}: unknown argument; see --help")

@@ -6,12 +6,11 @@ from typing import Dict, List, Sequence
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from fairseq_lite.checkpoints import load_model
-from fairseq_lite.cli import add_length_arguments, no_more_arguments
+from fairseq_lite.cli import add_length_arguments, console, no_more_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.inputs import ENCODER, ENCODER_DECODER, LANGUAGE_MODEL, checked_lengths, kind_of
 from fairseq_lite.measure.latency import Latency, measure_latency
@@ -113,12 +112,11 @@ def print_table(rows: List[Dict], caption: str) -> None:
     for row, following in zip(rows, [*rows[1:], rows[-1]]):
         table.add_row(
             str(row["batch_size"]),
-            escape(row["checkpoint"]),
+            row["checkpoint"],
             f"{row['median_ms']:.2f}",
             f"{row['p90_ms']:.2f}",
             f"{row['speed_up']:.2f}",
             end_section=row["batch_size"] != following["batch_size"],
         )
-    console = Console()
-    console.print(table)
-    console.print(escape(caption), highlight=False)
+    console().print(table)
+    console().print(caption, highlight=False)

@@ -7,12 +7,11 @@ from collections import defaultdict
 from typing import Dict, List, Tuple
 
 import torch.nn as nn
-from rich.console import Console
 from rich.table import Table
 
 from fairseq_lite.building import SMALL_VOCABULARY, build_architecture
 from fairseq_lite.checkpoints import load_model
-from fairseq_lite.cli import add_length_arguments
+from fairseq_lite.cli import add_length_arguments, console
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
@@ -84,7 +83,7 @@ def print_table(model: nn.Module, counted: MultAdds) -> None:
     table.add_section()
     table.add_row("total", _millions(counted.total), "", _millions(counted.parameters))
     table.add_row("  without embeddings", "", "", _millions(counted.parameters_without_embeddings))
-    Console().print(table)
+    console().print(table)
 
 
 def _alike(model: nn.Module) -> Dict[Tuple[str, ...], Dict[str, nn.Module]]:

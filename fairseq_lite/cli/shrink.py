@@ -1,6 +1,5 @@
 """fairseq-lite shrink: a checkpoint without its pruned neurons."""
 
-from rich.console import Console
 from rich.table import Table
 
 from fairseq_lite.checkpoints import (
@@ -9,7 +8,7 @@ from fairseq_lite.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.shrink import shrink
@@ -45,4 +44,4 @@ def print_table(sizes) -> None:
         table.add_row(path, *(f"{size:,}" for size in row))
     before, after = sizes.values()
     table.add_row("left", *(f"{new / old:.1%}" for old, new in zip(before, after)))
-    Console().print(table)
+    console().print(table)

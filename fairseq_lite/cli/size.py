@@ -4,10 +4,9 @@ import json
 import os
 from typing import Dict, List
 
-from rich.console import Console
 from rich.table import Table
 
-from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.sizes import PARTS, bytes_by_part
 
@@ -62,5 +61,5 @@ def print_table(paths: List[str], sizes: List[Dict[str, int]]) -> None:
     table.add_row("on disk", *(f"{total:,}" for total in totals))
     table.add_row("times smaller", *(f"{totals[0] / total:.2f}" for total in totals))
     # whole numbers, if need be in longer lines than the terminal's
-    needed = Console(width=1000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    needed = console(width=1000).measure(table).maximum
+    console(width=max(console().width, needed)).print(table)

@@ -1,10 +1,9 @@
 """fairseq-lite sparsity: which part of each component and layer of a checkpoint is pruned."""
 
-from rich.console import Console
 from rich.table import Table
 
 from fairseq_lite.checkpoints import read_checkpoint
-from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.plots import plot_sparsity
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
@@ -35,4 +34,4 @@ def print_table(sparsity: Sparsity) -> None:
     for layer in (*sparsity.layers, ""):
         parts = [sparsity.part(layer, component) for component in (*sparsity.components, "")]
         table.add_row(layer or "all", *(f"{100 * part:.0f}" if part == part else "" for part in parts))
-    Console().print(table)
+    console().print(table)

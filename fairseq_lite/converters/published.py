@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from fairseq_lite.archives import load_file
 from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
 from fairseq_lite.errors import UserError
-from fairseq_lite.mistakes import unreadable_checkpoint
+from fairseq_lite.explain import unreadable_checkpoint
 from fairseq_lite.models.fast_path import drop_fast_path_copies
 
 State = Dict[str, torch.Tensor]

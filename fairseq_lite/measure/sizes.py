@@ -12,7 +12,7 @@ from fairseq_lite.archives import load_file
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.states import is_packed, packed_sizes
 from fairseq_lite.errors import UserError
-from fairseq_lite.mistakes import unreadable_checkpoint
+from fairseq_lite.explain import unreadable_checkpoint
 
 EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER = (
     "embeddings", "attention", "convolution", "FFN", "output", "norms, other weights",

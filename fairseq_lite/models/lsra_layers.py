@@ -15,6 +15,9 @@ from fairseq_lite.models.linear_attention_layers import (
 )
 from fairseq_lite.modules import CONVOLUTIONS, LSRA
 
+# Beyond what any sentence is long; a kernel is stored, and computed, whole.
+MOST_TAPS = 4096
+
 
 def attention_dim(side) -> int:
     """Channels of the attention branch; half of them unless said otherwise."""
@@ -52,8 +55,8 @@ def check_side(side, name: str) -> None:
         raise UserError(
             f"--{name}-kernel-sizes {side.kernel_sizes}: {len(sizes)} sizes for {side.layers} layers; give one a layer"
         )
-    if min(sizes, default=1) < 1:
-        raise UserError(f"--{name}-kernel-sizes {side.kernel_sizes}: a kernel has at least 1 tap")
+    if sizes and not 1 <= min(sizes) <= max(sizes) <= MOST_TAPS:
+        raise UserError(f"--{name}-kernel-sizes {side.kernel_sizes}: a kernel has 1 to {MOST_TAPS} taps")
     if not 0 < dim < side.embed_dim:
         raise UserError(
             f"--{name}-attention-dim {dim}: must lie between 1 and {side.embed_dim - 1}, "

@@ -6,12 +6,12 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_lite.building import build_architecture
-from fairseq_lite.checked_loading import check_and_decompress_checkpoints
 from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
 from fairseq_lite.compression.files import compress, save_deflated
 from fairseq_lite.compression.tensors import Scheme
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
+from fairseq_lite.hooks.checked_loading import check_and_decompress_checkpoints
 
 FOUR_BITS = Scheme(4)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import run_script
 
-from fairseq_lite.compat import allow_fairseq_checkpoints
+from fairseq_lite.hooks.repairs import allow_fairseq_checkpoints
 
 WORDS = 12
 

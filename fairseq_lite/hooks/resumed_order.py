@@ -18,11 +18,17 @@ def keep_order_when_resuming() -> None:
     if "seed + epoch" not in inspect.getsource(original):
         return
 
+    signature = inspect.signature(original)
+
     @functools.wraps(original)
-    def get_batch_iterator(self, dataset, *args, epoch=1, **options):
-        if epoch == 1 or not _keeps_batches(self, dataset, options):
-            return original(self, dataset, *args, epoch=epoch, **options)
-        iterator = original(self, dataset, *args, epoch=1, **options)
+    def get_batch_iterator(*args, **kwargs):
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        task, dataset, epoch = (given.arguments[name] for name in ("self", "dataset", "epoch"))
+        if epoch == 1 or not _keeps_batches(task, dataset, given.arguments):
+            return original(*args, **kwargs)
+        given.arguments["epoch"] = 1
+        iterator = original(*given.args, **given.kwargs)
         dataset.set_epoch(epoch)
         iterator.epoch = epoch
         return iterator

@@ -1,11 +1,14 @@
 """A tiny decoder twice: in a graph and as a fairseq model; its logits depend on every word and the source."""
 
+from argparse import Namespace
+
 import numpy as np
 import onnxruntime
 import torch
 from fairseq.data import Dictionary
-from fairseq.models import FairseqDecoder, FairseqEncoder, FairseqEncoderDecoderModel
+from fairseq.models import FairseqDecoder, FairseqEncoder, FairseqEncoderDecoderModel, FairseqLanguageModel
 from fairseq.sequence_generator import SequenceGenerator
+from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from fairseq_lite.export.graph import Graph
 from fairseq_lite.export.rows import State
@@ -86,12 +89,28 @@ def translator(weights, max_target=None):
     source = g.input("source", np.int64, [None, None])
     prefix = g.input("prefix", np.int64, [None, None])
     mean, lengths = source_mean(g, source, weights)
-    found = beam_search(g, GraphDecoder(weights), [mean], lengths, prefix, search_options(g), WORDS, max_target)
-    for name, value, dtype, rank in zip(
-        ("tokens", "scores", "lengths"), found, (np.int64, np.float32, np.int64), (3, 2, 2)
-    ):
-        g.output(name, value, dtype, [None] * rank)
+    write_outputs(
+        g, beam_search(g, GraphDecoder(weights), [mean], lengths, prefix, search_options(g), WORDS, max_target)
+    )
     return session(g)
+
+
+def language_model(weights, start=WORDS.start, max_target=None):
+    """A session of the toy without a source: prefix, options -> tokens, scores, lengths."""
+    g = Graph("toy")
+    prefix = g.input("prefix", np.int64, [None, None])
+    real = g.op("Cast", g.op("Not", g.op("Equal", prefix, g.constant(WORDS.pad))), to=7)
+    lengths = g.op("Add", g.op("ReduceSum", real, g.constant([1]), keepdims=0), g.constant(1))
+    words = WORDS._replace(start=start)
+    write_outputs(g, beam_search(g, GraphDecoder(weights), [], lengths, prefix, search_options(g), words, max_target))
+    return session(g)
+
+
+def write_outputs(g, found):
+    """The hypotheses as the outputs of the graph."""
+    outputs = (("tokens", np.int64, 3), ("scores", np.float32, 2), ("lengths", np.int64, 2))
+    for value, (name, dtype, rank) in zip(found, outputs):
+        g.output(name, value, dtype, [None] * rank)
 
 
 class ToyEncoder(FairseqEncoder):
@@ -141,3 +160,14 @@ def generator(weights, max_target=None, **options):
     words = dictionary(weights.vocabulary)
     model = FairseqEncoderDecoderModel(ToyEncoder(words, weights), ToyDecoder(words, weights, max_target))
     return SequenceGenerator([model], words, **options)
+
+
+def of_language_model(weights, prompt, start, max_target=None, **options):
+    """What fairseq's language modelling task makes of a prompt; its start is eos, or bos with --add-bos-token."""
+    words = dictionary(weights.vocabulary)
+    model = FairseqLanguageModel(ToyDecoder(words, weights, max_target))
+    task = LanguageModelingTask(Namespace(add_bos_token=start == words.bos()), words)
+    tokens = torch.tensor([[start, *prompt]])
+    made = SequenceGenerator([model], words, **options)
+    found = task.inference_step(made, [model], {"net_input": {"src_tokens": tokens}})
+    return [[(h["tokens"].tolist(), float(h["score"])) for h in sentence] for sentence in found]

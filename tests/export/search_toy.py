@@ -16,6 +16,8 @@ from fairseq_lite.export.search import beam_search, search_options
 from fairseq_lite.export.word_scores import Words
 
 WIDTH = 6
+# what each step adds to the features
+LATER = 0.1
 WORDS = Words(start=2, pad=1, eos=2, unk=3)
 
 
@@ -55,13 +57,14 @@ class GraphDecoder:
         decayed = body.op("Add", body.op("Mul", decayed, body.constant(0.7)), word)
         words = body.op("Concat", words, body.op("Unsqueeze", word, body.constant([1])), axis=1)
         mean = body.op("ReduceMean", words, body.constant([1]), keepdims=0)
-        h = body.op("Add", decayed, body.op("Mul", mean, body.op("Cast", step, to=1)))
+        late = body.op("Mul", body.op("Cast", step, to=1), body.constant(LATER))
+        h = body.op("Add", body.op("Add", decayed, mean), late)
         for value in source:
             sentences = body.op("Shape", value, start=0, end=1)
             by_sentence = body.op("Concat", sentences, body.constant([-1, WIDTH]), axis=0)
             h = body.op("Add", body.op("Reshape", h, by_sentence), body.op("Unsqueeze", value, body.constant([1])))
             h = body.op("Reshape", h, body.constant([-1, WIDTH]))
-        product = body.op("MatMul", h, body.weight("out", self.weights.out))
+        product = body.op("MatMul", body.op("Sin", h), body.weight("out", self.weights.out))
         return body.op("Add", product, body.weight("bias", self.weights.bias)), [decayed, words]
 
 
@@ -137,10 +140,10 @@ class ToyDecoder(FairseqDecoder):
         decayed = torch.zeros_like(words[:, 0])
         for t in range(words.shape[1]):
             decayed = 0.7 * decayed + words[:, t]
-        h = decayed + words.mean(1) * (words.shape[1] - 1)
+        h = decayed + words.mean(1) + LATER * (words.shape[1] - 1)
         if encoder_out is not None:
             h = h + encoder_out
-        return (h @ self.out + self.bias)[:, None], None
+        return (h.sin() @ self.out + self.bias)[:, None], None
 
     def max_positions(self):
         return self.max_target or 10**6

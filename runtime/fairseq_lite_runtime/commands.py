@@ -131,7 +131,7 @@ def _hypotheses(model, lines, args):
     options = {name: getattr(args, name) for name in _search_fields()}
     for hypotheses in model.hypotheses(lines, args.nbest, **options):
         found = [f"{each.score:.4f}\t{each.text}" if args.scores else each.text for each in hypotheses]
-        yield from found or [""] * args.nbest
+        yield from found + [""] * (args.nbest - len(found))
 
 
 def _labels(model, lines, args):

@@ -19,17 +19,17 @@ class Folder:
 
     Args:
         path: what fairseq-lite export wrote
-        kind: the kind of model that is wanted: "translation", "language_model" or "classification"
+        kinds: of model that are wanted: "translation", "language_model", "classification"
 
     Raises FolderError in one line for a folder that is none, of another kind, newer than this package, damaged, or
     that asks for a newer onnxruntime.
     """
 
-    def __init__(self, path, kind):
+    def __init__(self, path, *kinds):
         self.path = os.fspath(path)
         self.config = self._read_config()
-        if self.config["kind"] != kind:
-            raise FolderError(f"{self.path}: holds a model of the kind {self.config['kind']}, not {kind}")
+        if self.config["kind"] not in kinds:
+            raise FolderError(f"{self.path}: holds a model of the kind {self.config['kind']}, not {' or '.join(kinds)}")
         needed = self.config["onnxruntime"]
         if _numbers(onnxruntime.__version__) < _numbers(needed):
             found = onnxruntime.__version__

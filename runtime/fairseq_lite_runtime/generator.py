@@ -1,7 +1,7 @@
 """Continuing text with a language model."""
 
 from fairseq_lite_runtime.folder import Folder
-from fairseq_lite_runtime.search import Search, check_length
+from fairseq_lite_runtime.search import Search, best_text, check_length
 from fairseq_lite_runtime.text import open_text
 
 
@@ -30,7 +30,7 @@ class Generator:
         Args:
             options: fields of SearchOptions; max_len_b counts the prompt too
         """
-        return [hypotheses[0].text for hypotheses in self.hypotheses(prompts, **options)]
+        return [best_text(hypotheses) for hypotheses in self.hypotheses(prompts, **options)]
 
     def hypotheses(self, prompts, nbest=1, **options):
         """The nbest hypotheses of each prompt, best first.

@@ -61,10 +61,16 @@ class Search:
         tokens, scores, lengths = (out[:, :nbest].tolist() for out in self.session.run(names, {**padded, **inputs}))
         for i in range(len(rows)):
             best = zip(tokens[i], scores[i], lengths[i])
-            yield [self._hypothesis(ids[:length], score) for ids, score, length in best]
+            # one of no tokens never ended
+            yield [self._hypothesis(ids[:length], score) for ids, score, length in best if length]
 
     def _hypothesis(self, ids, score):
         return Hypothesis(self.text.line(ids), score, ids)
+
+
+def best_text(hypotheses):
+    """The text of the first hypothesis, empty where there is none."""
+    return hypotheses[0].text if hypotheses else ""
 
 
 def _search_options(options):

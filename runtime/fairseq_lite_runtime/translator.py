@@ -1,7 +1,7 @@
 """Translating lines of text."""
 
 from fairseq_lite_runtime.folder import Folder
-from fairseq_lite_runtime.search import Search, check_length
+from fairseq_lite_runtime.search import Search, best_text, check_length
 from fairseq_lite_runtime.text import open_text
 
 
@@ -32,7 +32,7 @@ class Translator:
         Args:
             options: fields of SearchOptions: beam, lenpen, min_len and others
         """
-        return [hypotheses[0].text if hypotheses else "" for hypotheses in self.hypotheses(lines, **options)]
+        return [best_text(hypotheses) for hypotheses in self.hypotheses(lines, **options)]
 
     def hypotheses(self, lines, nbest=1, prefixes=None, **options):
         """The nbest hypotheses of each line, best first; none for an empty line.

@@ -5,7 +5,7 @@ import numpy
 from fairseq_lite_runtime.errors import InputError
 from fairseq_lite_runtime.folder import Folder
 from fairseq_lite_runtime.search import check_length, pad_right
-from fairseq_lite_runtime.text import open_text
+from fairseq_lite_runtime.text import open_texts
 
 
 class Classifier:
@@ -26,7 +26,7 @@ class Classifier:
             raise InputError(f"batch_size {batch_size}: must be at least 1")
         folder = Folder(folder, "classification")
         self.labels = folder.read_json("vocab.json")["labels"]
-        self.text = open_text(folder, "source")
+        (self.text,) = open_texts(folder, "source")
         self.session = folder.session("model.onnx", threads)
         self.config = folder.config
         self.batch_size = batch_size

@@ -2,7 +2,7 @@
 
 from fairseq_lite_runtime.folder import Folder
 from fairseq_lite_runtime.search import Search, best_text, check_length
-from fairseq_lite_runtime.text import open_text
+from fairseq_lite_runtime.text import open_texts
 
 
 class Generator:
@@ -20,7 +20,7 @@ class Generator:
 
     def __init__(self, folder, threads=1, batch_size=16):
         folder = Folder(folder, "language_model")
-        self.text = open_text(folder, "target")
+        (self.text,) = open_texts(folder, "target")
         self.search = Search(folder.session("model.onnx", threads), self.text, folder.config, batch_size)
         self.max_target = folder.config.get("max_target")
 

@@ -7,7 +7,7 @@ import numpy
 from fairseq_lite_runtime.errors import FolderError, InputError
 from fairseq_lite_runtime.folder import Folder
 from fairseq_lite_runtime.search import check_length, pad_right
-from fairseq_lite_runtime.text import open_text
+from fairseq_lite_runtime.text import open_texts
 
 
 class Stepper:
@@ -28,10 +28,12 @@ class Stepper:
         if "step.onnx" not in folder:
             raise FolderError(f"{folder.path}: has no step.onnx; export with --step")
         self.config = folder.config
-        self.text = open_text(folder, "target")
+        if folder.config["kind"] == "translation":
+            self.text, self.source = open_texts(folder, "target", "source")
+            self.encoder = folder.session("encoder.onnx", threads)
+        else:
+            (self.text,), self.source, self.encoder = open_texts(folder, "target"), None, None
         self.step = folder.session("step.onnx", threads)
-        self.encoder = folder.session("encoder.onnx", threads) if "encoder.onnx" in folder else None
-        self.source = open_text(folder, "source") if self.encoder else None
         self.first = self.config["bos" if self.config["add_bos"] else "eos"]
 
     def score(self, targets, sources=None):

@@ -51,21 +51,26 @@ class Text:
         return self.splitter.join([self.pieces[i] for i in ids if i not in self.specials])
 
 
-def open_text(folder, side):
-    """The Text of a side, "source" or "target"."""
-    pieces = folder.read_json("vocab.json").get(side)
-    if not pieces:
-        raise FolderError(f"{folder.path}/vocab.json: has no {side} pieces; export again")
-    return Text(_splitter(folder, side, pieces), pieces, folder.config)
+def open_texts(folder, *sides):
+    """The Text of each side, "source" or "target"; a file that they share is read once."""
+    vocabulary = folder.read_json("vocab.json")
+    missing = [side for side in sides if not vocabulary.get(side)]
+    if missing:
+        raise FolderError(f"{folder.path}/vocab.json: has no {missing[0]} pieces; export again")
+    splitters = _splitters(folder, {side: vocabulary[side] for side in sides})
+    return [Text(splitters[side], vocabulary[side], folder.config) for side in sides]
 
 
-def _splitter(folder, side, pieces):
+def _splitters(folder, pieces):
     kind = folder.config.get("subwords")
     if kind is None:
-        return Words()
+        return dict.fromkeys(pieces, Words())
     if kind == "wordpiece":
         from fairseq_lite_runtime.wordpiece import WordPiece
 
-        return WordPiece(pieces, folder.config["lower_case"])
-    name = f"{side}.spm" if f"{side}.spm" in folder else "subwords.spm"
-    return SentencePiece(folder.read(name))
+        return {side: WordPiece(pieces[side], folder.config["lower_case"]) for side in pieces}
+    if kind != "sentencepiece":
+        raise FolderError(f"{folder.path}: has subwords {kind!r}, which this fairseq-lite-runtime does not read")
+    names = {side: f"{side}.spm" if f"{side}.spm" in folder else "subwords.spm" for side in pieces}
+    models = {name: SentencePiece(folder.read(name)) for name in sorted(set(names.values()))}
+    return {side: models[name] for side, name in names.items()}

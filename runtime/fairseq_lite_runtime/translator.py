@@ -2,7 +2,7 @@
 
 from fairseq_lite_runtime.folder import Folder
 from fairseq_lite_runtime.search import Search, best_text, check_length
-from fairseq_lite_runtime.text import open_text
+from fairseq_lite_runtime.text import open_texts
 
 
 class Translator:
@@ -20,8 +20,7 @@ class Translator:
 
     def __init__(self, folder, threads=1, batch_size=16):
         folder = Folder(folder, "translation")
-        self.source = open_text(folder, "source")
-        self.target = open_text(folder, "target")
+        self.source, self.target = open_texts(folder, "source", "target")
         self.search = Search(folder.session("model.onnx", threads), self.target, folder.config, batch_size)
         self.eos = folder.config["eos"]
         self.max_source = folder.config.get("max_source")

@@ -24,10 +24,15 @@ def read_checkpoint(path: str) -> Checkpoint:
     try:
         checkpoint = checkpoint_utils.load_checkpoint_to_cpu(path)
     except Exception as error:
-        raise UserError(one_line(error) or unreadable_checkpoint(path, error)) from error
+        raise UserError(_of_file(path, one_line(error) or unreadable_checkpoint(path, error))) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint or not checkpoint.get("cfg"):
         raise UserError(f"{path}: holds no model with its options; give a checkpoint that fairseq-train wrote")
     return checkpoint
+
+
+def _of_file(path: str, line: str) -> str:
+    """An explanation that names the file which it is about."""
+    return line if path in line else f"{path}: {line}"
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoint, IO], None] = torch.save) -> None:
@@ -96,7 +101,10 @@ def model_options(checkpoint: Checkpoint, path: str):
 
 
 def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
-    """The model that a checkpoint's options describe, with weights not loaded yet."""
+    """The model that a checkpoint's options describe, with weights not loaded yet.
+
+    Raises UserError for options of which no model can be built.
+    """
     state = checkpoint["model"]
     target = vocabulary_size(state, "decoder")
     source = vocabulary_size(state, "encoder") or target
@@ -106,7 +114,13 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
         if OmegaConf.is_config(options):
             OmegaConf.set_struct(options, False)
         options.load_checkpoint_heads = True
-    return build_model(options, task_of_sizes(source, target))
+    try:
+        return build_model(options, task_of_sizes(source, target))
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        raise UserError(_of_file(path, line)) from error
 
 
 def load_model(path: str) -> BaseFairseqModel:
@@ -115,8 +129,12 @@ def load_model(path: str) -> BaseFairseqModel:
 
 
 def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
-    """The model of a checkpoint, which stays as it is, in evaluation mode; raises UserError if weights do not fit."""
+    """The model of a checkpoint, which stays as it is, in evaluation mode.
+
+    Raises UserError if weights do not fit or are not finite.
+    """
     model = build_model_of(checkpoint, path)
+    require_finite(checkpoint["model"], path)
     try:
         model.load_state_dict(dict(checkpoint["model"]), strict=True, model_cfg=checkpoint["cfg"]["model"])
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import Optional
@@ -20,7 +21,8 @@ def system_failure(error: BaseException) -> Optional[str]:
         return "not enough memory; take smaller batches (--max-tokens, --batch-size) or a smaller model"
     if isinstance(error, RuntimeError) and re.search(_UNWRITTEN, text(error)):
         return "a checkpoint could not be written; is the disk full?"
-    if isinstance(error, OSError) and error.strerror:
+    # torch seeks in a truncated file to places before its start
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         reason = error.strerror[0].lower() + error.strerror[1:]
         return f"{os.fspath(error.filename)}: {reason}" if isinstance(error.filename, (str, os.PathLike)) else reason
     return None

@@ -182,5 +182,7 @@ def _mean_of_tied(tensors: Sequence[torch.Tensor], means: Dict[Tuple, torch.Tens
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     if not tensors[-1].is_floating_point():
         return tensors[-1]
-    total = sum(tensor.double() for tensor in tensors)
+    total = torch.zeros_like(tensors[-1], dtype=torch.double)
+    for tensor in tensors:
+        total += tensor
     return (total / len(tensors)).to(tensors[-1].dtype)

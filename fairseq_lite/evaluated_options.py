@@ -85,11 +85,13 @@ def _is_literal(text: str, numbers: bool) -> bool:
 
 
 def _repetitions(nodes) -> int:
-    """The most that products can repeat anything: of all their whole factors."""
+    """The most that products can repeat anything: the product of all whole numbers that are added or multiplied."""
     product = 1
     for node in nodes:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        if isinstance(node, ast.BinOp):
             for side in (node.left, node.right):
-                if not isinstance(side, (ast.List, ast.Tuple, ast.BinOp)):
-                    product *= max(1, abs(side.value)) if type(getattr(side, "value", None)) is int else 1
+                while isinstance(side, ast.UnaryOp):
+                    side = side.operand
+                if isinstance(side, ast.Constant) and isinstance(side.value, int):
+                    product *= max(1, side.value)
     return product

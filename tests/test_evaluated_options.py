@@ -12,7 +12,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_lite.archives import load_file
 from fairseq_lite.checkpoints import read_checkpoint, write_checkpoint
 from fairseq_lite.compression.files import compress, save_deflated
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.errors import UserError
 from fairseq_lite.evaluated_options import EVALUATED, require_literal_options
 
@@ -57,6 +57,8 @@ def test_what_fairseq_writes_passes(name, text):
         ("adaptive_softmax_cutoff", "'ten'"),
         ("encoder_layers", "[(512, 3)] * 1000000000"),
         ("encoder_layers", "[1] * 999 * 999"),
+        ("encoder_layers", "[1] * (1000000000 + 1)"),
+        ("encoder_layers", "[1] * +1000000000"),
         ("encoder_layers", "9 ** 999999"),
         ("decoder_layers", "(" * 500 + ")" * 500),
     ],

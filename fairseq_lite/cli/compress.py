@@ -8,9 +8,11 @@ from rich.progress import track
 from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.compression.files import compress, save_deflated
-from fairseq_lite.compression.magnitude import prune_smallest
-from fairseq_lite.compression.states import count_weights
-from fairseq_lite.compression.tensors import METHODS, Scheme
+from fairseq_lite.compression.magnitude import check_sparsity
+from fairseq_lite.compression.quantisers import QUANTISERS
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.states import Unsealed, count_weights
+from fairseq_lite.errors import blame_options
 from fairseq_lite.output_files import check_output
 
 
@@ -20,7 +22,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--bits", type=int, default=8, metavar="N", help="bits a weight, 2 to 8 (default: %(default)s)")
     parser.add_argument(
         "--method",
-        choices=METHODS,
+        choices=list(QUANTISERS),
         default="kmeans",
         help="levels by k-means, or evenly spaced in each row of a matrix (default: %(default)s)",
     )
@@ -40,17 +42,19 @@ def add_arguments(parser) -> None:
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
-    scheme = Scheme(args.bits, args.method, args.per_row, args.entropy_code, tuple(args.keep))
-    check_output(args.output, [args.input])
-    checkpoint = read_checkpoint(args.input)
-    require_finite(checkpoint["model"], args.input)
-    checkpoint["model"] = prune_smallest(checkpoint["model"], args.prune_weights, scheme)
-    weights = count_weights(checkpoint["model"])
+    with blame_options(sparsity="--prune-weights"):
+        scheme = Scheme(args.bits, args.method, args.per_row, args.entropy_code, tuple(args.keep))
+        check_sparsity(args.prune_weights)
+        check_output(args.output, [args.input])
+        checkpoint = read_checkpoint(args.input)
+        require_finite(checkpoint["model"], args.input)
+        compressed = compress(checkpoint, scheme, args.prune_weights, _progress)
+    write_checkpoint(compressed, args.output, save_deflated)
+    weights, size = count_weights(compressed["model"]), os.path.getsize(args.output)
+    again = ", which was compressed already," if isinstance(checkpoint["model"], Unsealed) else ""
+    bits = f"{8 * size / max(1, weights):.2f} bits each"
+    print(f"compressed {args.input}{again} into {args.output}: {weights:,} weights in {size:,} bytes, {bits}")
 
-    def progress(names):
-        return track(names, description="compressing", console=Console(stderr=True), transient=True)
 
-    write_checkpoint(compress(checkpoint, scheme, progress), args.output, save_deflated)
-    size = os.path.getsize(args.output)
-    bits = f"{8 * size / weights:.2f} bits each"
-    print(f"compressed {args.input} into {args.output}: {weights:,} weights in {size:,} bytes, {bits}")
+def _progress(names):
+    return track(names, description="compressing", console=Console(stderr=True), transient=True)

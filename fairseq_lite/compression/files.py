@@ -9,25 +9,37 @@ from typing import IO, Callable, Iterable
 
 import torch
 
+from fairseq_lite.checkpoints import Checkpoint
+from fairseq_lite.compression.magnitude import prune_smallest
 from fairseq_lite.compression.packing import Damaged
-from fairseq_lite.compression.states import is_packed, pack_state, unpack_state
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.states import first_of_equals, is_sealed, seal_state, unseal_state
 from fairseq_lite.errors import UserError
 
 # Of what training left beside the model, all that loading one asks for.
 _KEPT_EXTRA_STATE = ("train_iterator", "val_loss", "best")
 
 
-def compress(checkpoint: dict, scheme: Scheme, progress: Callable[[Iterable], Iterable] = iter) -> dict:
-    """A checkpoint of fairseq with its model packed, and without the optimizer's state, metrics and moving averages."""
+def compress(
+    checkpoint: Checkpoint, scheme: Scheme, sparsity: float = 0.0, progress: Callable[[Iterable], Iterable] = iter
+) -> Checkpoint:
+    """A checkpoint of fairseq with its model sealed, and without the optimizer's state, metrics and moving averages.
+
+    `sparsity` is the share of weights that are first set to zero, the smallest ones; `progress` wraps the iteration
+    over the tensors' names. Raises ArgumentError for a share outside [0, 1) and for a pattern of `scheme.keep` that
+    is found nowhere, and UserError for weights that are not finite.
+    """
+    state = checkpoint["model"]
+    scheme.check_keep(state)
+    equals = first_of_equals(state)
+    sealed = seal_state(prune_smallest(state, sparsity, scheme, equals), scheme, equals, progress)
     extra_state = {key: value for key, value in checkpoint["extra_state"].items() if key in _KEPT_EXTRA_STATE}
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
     history = checkpoint["optimizer_history"][-1:]
-    packed = pack_state(checkpoint["model"], scheme, progress)
-    return {**kept, "optimizer_history": history, "extra_state": extra_state, "model": packed}
+    return {**kept, "optimizer_history": history, "extra_state": extra_state, "model": sealed}
 
 
-def save_deflated(checkpoint: dict, file: IO) -> None:
+def save_deflated(checkpoint: Checkpoint, file: IO) -> None:
     """torch.save with the options deflated and nothing padded; to torch.load it is the same archive."""
     saved = io.BytesIO()
     torch.save(checkpoint, saved)
@@ -37,12 +49,12 @@ def save_deflated(checkpoint: dict, file: IO) -> None:
             target.writestr(zipfile.ZipInfo(name), source.read(name), method, compresslevel=9)
 
 
-def unsealed_checkpoint(checkpoint: dict, path: str) -> dict:
+def unsealed_checkpoint(checkpoint: Checkpoint, path: str) -> Checkpoint:
     """A checkpoint as it was read from a file, decompressed if it is compressed; raises UserError for damage."""
-    if not is_packed(checkpoint.get("model")):
+    if not is_sealed(checkpoint.get("model")):
         return checkpoint
     try:
-        return {**checkpoint, "model": unpack_state(checkpoint["model"])}
+        return {**checkpoint, "model": unseal_state(checkpoint["model"])}
     except Damaged as error:
         raise UserError(
             f"{path}: this compressed checkpoint of {os.path.getsize(path)} bytes is damaged ({error}); "

@@ -1,21 +1,27 @@
 """Pruning of single weights by magnitude, which zeros what compression then leaves out."""
 
+from typing import Dict
+
 import torch
 
-from fairseq_lite.compression.states import State, first_of_equals
-from fairseq_lite.compression.tensors import Scheme
-from fairseq_lite.errors import UserError
+from fairseq_lite.checkpoints import StateDict
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.errors import ArgumentError
 
 
-def prune_smallest(state: State, sparsity: float, scheme: Scheme) -> State:
+def check_sparsity(sparsity: float) -> None:
+    """Raise ArgumentError for a share that is not of [0, 1)."""
+    if not 0 <= sparsity < 1:
+        raise ArgumentError("sparsity", sparsity, "must be at least 0 and less than 1")
+
+
+def prune_smallest(state: StateDict, sparsity: float, scheme: Scheme, equals: Dict[str, str]) -> StateDict:
     """The state dict with a share of all quantised weights set to zero, those of the smallest magnitude.
 
     One threshold serves all matrices, the best of three rules for translation (See, Luong and Manning, CoNLL 2016).
-    Zeros that are there already count. Raises UserError for a share that is not of [0, 1).
+    Zeros that are there already count. equals: first_of_equals(state). Raises ArgumentError as check_sparsity does.
     """
-    if not 0 <= sparsity < 1:
-        raise UserError(f"--prune-weights {sparsity}: must be at least 0 and less than 1")
-    equals = first_of_equals(state)
+    check_sparsity(sparsity)
     chosen = [name for name, tensor in state.items() if equals[name] == name and scheme.quantises(name, tensor)]
     count = int(sparsity * sum(state[name].numel() for name in chosen))
     if not count:

@@ -9,7 +9,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.compression.tensors import Scheme, as_rows, quantise
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.tensors import as_rows, quantise
 
 
 def quantised_parameters(model: nn.Module, scheme: Scheme) -> Dict[str, nn.Parameter]:

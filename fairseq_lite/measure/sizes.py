@@ -10,7 +10,7 @@ import torch
 
 from fairseq_lite.archives import load_file
 from fairseq_lite.compression.packing import Damaged
-from fairseq_lite.compression.states import is_packed, packed_sizes
+from fairseq_lite.compression.states import is_sealed, sealed_sizes
 from fairseq_lite.errors import UserError
 from fairseq_lite.explain import unreadable_checkpoint
 
@@ -43,7 +43,7 @@ def bytes_by_part(path: str) -> Dict[str, int]:
     try:
         checkpoint = load_file(path)
         state = checkpoint["model"]
-        sizes = packed_sizes(state) if is_packed(state) else _storage_sizes(state)
+        sizes = sealed_sizes(state) if is_sealed(state) else _storage_sizes(state)
     except UserError:
         raise
     except Damaged as error:

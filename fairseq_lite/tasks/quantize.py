@@ -6,9 +6,13 @@ from typing import Optional
 import torch.nn as nn
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
-from fairseq_lite.compression.tensors import METHODS, Scheme
+from fairseq_lite.compression.quantisers import QUANTISERS
+from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.compression.training import TRAINERS
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import UserError, blame_options
+
+QuantizeMethodChoice = ChoiceEnum(list(QUANTISERS))
+DEFAULT_METHOD = Scheme().method
 
 
 @dataclass
@@ -19,8 +23,9 @@ class QuantizeOptions(FairseqDataclass):
         default=None,
         metadata={"help": "train for `fairseq-lite compress --bits N`: weights are quantised to N bits in every pass"},
     )
-    quantize_method: ChoiceEnum(METHODS) = field(
-        default="kmeans", metadata={"help": "with --quantize-finetune: the --method of compress"}
+    quantize_method: Optional[QuantizeMethodChoice] = field(
+        default=None,
+        metadata={"help": f"with --quantize-finetune: the --method of compress (default: {DEFAULT_METHOD})"},
     )
 
 
@@ -34,15 +39,23 @@ class QuantizeMixin:
     _quantised_training = None
 
     def build_model(self, cfg, from_checkpoint=False):
-        bits = self.options.quantize_finetune
-        if bits is not None and not 2 <= bits <= 8:
-            raise UserError(f"--quantize-finetune {bits}: must be 2 to 8")
+        bits, method = self.options.quantize_finetune, self.options.quantize_method
+        if bits is None and method is not None and not from_checkpoint:
+            raise UserError(f"--quantize-method {method}: has no effect without --quantize-finetune N; give both")
+        self._scheme()
         return super().build_model(cfg, from_checkpoint)
+
+    def _scheme(self) -> Optional[Scheme]:
+        """The compression that the options train for, if any; raises UserError for values that make none."""
+        if self.options.quantize_finetune is None:
+            return None
+        with blame_options(bits="--quantize-finetune", method="--quantize-method"):
+            return Scheme(self.options.quantize_finetune, str(self.options.quantize_method or DEFAULT_METHOD))
 
     def quantised_training(self, model: nn.Module):
         """What quantises the model that is trained; None without --quantize-finetune."""
-        if self._quantised_training is None and self.options.quantize_finetune is not None:
-            scheme = Scheme(self.options.quantize_finetune, str(self.options.quantize_method))
+        scheme = self._scheme()
+        if self._quantised_training is None and scheme is not None:
             self._quantised_training = TRAINERS[scheme.method](model, scheme)
         return self._quantised_training
 

@@ -1,5 +1,7 @@
 import argparse
+import hashlib
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,13 +9,15 @@ from fairseq import checkpoint_utils
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
-from fairseq_lite.compression.files import compress, save_deflated
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.files import compress, save_deflated, unsealed_checkpoint
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.states import SEALED
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
 from fairseq_lite.hooks.checked_loading import check_and_decompress_checkpoints
 
 FOUR_BITS = Scheme(4)
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +49,8 @@ def test_what_fairseq_needs_is_kept_and_nothing_else(compressed):
 
 
 def test_options_cost_a_few_kilobytes(compressed):
-    packed = torch.load(compressed)["model"]["fairseq_lite.packed"]
-    assert len(packed) < compressed.stat().st_size < len(packed) + 8000
+    sealed = torch.load(compressed)["model"]["fairseq_lite.packed"]
+    assert len(sealed) < compressed.stat().st_size < len(sealed) + 8000
 
 
 def test_fairseq_reads_the_unpacked_model(compressed, checkpoint):
@@ -113,3 +117,41 @@ def test_flipped_bits_of_the_archive_give_the_same_model_or_none(compressed, sam
 def test_truncated_files_are_refused(compressed, same_model, share):
     data = compressed.read_bytes()
     assert same_model(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize(
+    "method, digest",
+    [
+        ("kmeans", "83835802f9a732cd68abef909fc28b5412ec0a0415490d272deb1d2038d154eb"),
+        ("linear", "bf38e57fe7268ba1c1382b1d9b24abbda7da1ca07c1875756656810fb681bc47"),
+    ],
+)
+def test_files_of_version_0_1_0_are_read(method, digest):
+    """Names and weights as that version decompressed them."""
+    found = hashlib.sha256()
+    for name, tensor in read_checkpoint(str(GOLDEN / f"compressed_0.1.0_{method}.pt"))["model"].items():
+        found.update(name.encode() + tensor.numpy().tobytes())
+    assert found.hexdigest() == digest
+
+
+def test_without_the_plugin_the_one_key_of_the_model_names_it(compressed):
+    assert all(key.startswith("fairseq_lite.") for key in torch.load(compressed)["model"])
+
+
+def test_patterns_that_are_found_nowhere_are_refused(checkpoint):
+    with pytest.raises(UserError, match=r"^keep embed_typo: is found in the name of no tensor; the first is "):
+        compress(checkpoint, Scheme(4, keep=("embed", "embed_typo")))
+
+
+def test_placeholders_without_a_number_become_zeros(checkpoint):
+    state = {"head._float_tensor": torch.tensor([float("nan")]), "w": torch.randn(40, 40)}
+    back = unsealed_checkpoint(compress({**checkpoint, "model": state}, FOUR_BITS), "m.pt")["model"]
+    assert back["head._float_tensor"] == 0
+
+
+@pytest.mark.parametrize("damage", [None, 5, [torch.zeros(3)]])
+def test_a_sealed_model_that_is_none_is_refused_with_its_name(checkpoint, tmp_path, damage):
+    path = str(tmp_path / "odd.pt")
+    write_checkpoint({**checkpoint, "model": {SEALED: damage}}, path)
+    with pytest.raises(UserError, match=f"{path}: this compressed checkpoint of .* is damaged"):
+        read_checkpoint(path)

@@ -8,7 +8,7 @@ import sys
 from fairseq_lite.building import build_architecture
 from fairseq_lite.checkpoints import write_checkpoint
 from fairseq_lite.compression.files import compress, save_deflated
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.converters.published import checkpoint_of
 
 VOCABULARY = 8000

@@ -2,11 +2,28 @@ import pytest
 import torch
 
 from fairseq_lite.building import build_architecture
+from fairseq_lite.compression import states
 from fairseq_lite.compression.magnitude import prune_smallest
 from fairseq_lite.compression.packing import Damaged
-from fairseq_lite.compression.states import PACKED, count_weights, is_packed, pack_state, packed_sizes, unpack_state
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.states import (
+    SEALED,
+    count_weights,
+    first_of_equals,
+    is_sealed,
+    sealed_sizes,
+    unseal_state,
+)
 from fairseq_lite.errors import UserError
+
+
+def seal_state(state, scheme):
+    return states.seal_state(state, scheme, first_of_equals(state))
+
+
+def prune(state, share, scheme):
+    return prune_smallest(state, share, scheme, first_of_equals(state))
+
 
 MODELS = {
     "lite_transformer_tiny": ["--share-all-embeddings"],
@@ -27,9 +44,9 @@ def test_models_come_back(name, scheme):
         # fairseq leaves some uninitialised
         torch.nn.init.normal_(parameter)
     state = model.state_dict()
-    packed = pack_state(state, scheme)
-    assert is_packed(packed) and not is_packed(state)
-    back = unpack_state(packed)
+    sealed = seal_state(state, scheme)
+    assert is_sealed(sealed) and not is_sealed(state)
+    back = unseal_state(sealed)
     assert list(back) == list(state)
     for key, tensor in state.items():
         assert back[key].dtype == tensor.dtype and back[key].shape == tensor.shape
@@ -43,13 +60,13 @@ def test_models_come_back(name, scheme):
 def test_tied_weights_are_stored_once_also_where_they_were_not():
     weight = torch.randn(40, 50)
     state = {"embed.weight": weight, "output.weight": weight, "copy.weight": weight.clone(), "other": weight + 1}
-    packed = pack_state(state, Scheme(8))
-    sizes = packed_sizes(packed)
+    sealed = seal_state(state, Scheme(8))
+    sizes = sealed_sizes(sealed)
     assert sizes["embed.weight"] == sizes["other"] > 2000
     assert sizes["output.weight"] == sizes["copy.weight"] == 0
-    back = unpack_state(packed)
+    back = unseal_state(sealed)
     assert back["embed.weight"].data_ptr() == back["output.weight"].data_ptr() == back["copy.weight"].data_ptr()
-    assert count_weights(state) == count_weights(back) == 2 * 40 * 50
+    assert count_weights(sealed) == 2 * 40 * 50
 
 
 @pytest.mark.parametrize("scheme", [Scheme(4, entropy_code=True), Scheme(4, "linear")], ids=str)
@@ -58,25 +75,25 @@ def test_the_same_model_gives_the_same_bits(scheme):
     blobs = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        blobs.append(pack_state(state, scheme)[PACKED])
+        blobs.append(seal_state(state, scheme)[SEALED])
     assert torch.equal(*blobs)
 
 
 def test_packing_again_changes_nothing():
     state = build_architecture("transformer_tiny", [], 100).state_dict()
-    once = unpack_state(pack_state(state, Scheme(4)))
-    twice = unpack_state(pack_state(once, Scheme(4)))
+    once = unseal_state(seal_state(state, Scheme(4)))
+    twice = unseal_state(seal_state(once, Scheme(4)))
     for name in once:
         torch.testing.assert_close(once[name], twice[name], rtol=0, atol=once[name].abs().max() * 2**-11)
 
 
 def test_any_flipped_byte_is_damage():
-    packed = pack_state({"weight": torch.randn(40, 50), "bias": torch.randn(40)}, Scheme(4))
-    for position in range(0, len(packed[PACKED]), 7):
-        damaged = packed[PACKED].clone()
+    sealed = seal_state({"weight": torch.randn(40, 50), "bias": torch.randn(40)}, Scheme(4))
+    for position in range(0, len(sealed[SEALED]), 7):
+        damaged = sealed[SEALED].clone()
         damaged[position] ^= 16
         with pytest.raises(Damaged):
-            unpack_state({PACKED: damaged})
+            unseal_state({SEALED: damaged})
 
 
 def zeros(state, names):
@@ -86,7 +103,7 @@ def zeros(state, names):
 def test_pruning_sets_the_smallest_weights_of_all_matrices_to_zero():
     tied = torch.randn(50, 40)
     state = {"a": tied, "b": tied, "c": 3 * torch.randn(60, 50), "kept": torch.randn(60, 50), "bias": torch.randn(2000)}
-    pruned = prune_smallest(state, 0.5, Scheme(keep=("kept",)))
+    pruned = prune(state, 0.5, Scheme(keep=("kept",)))
     assert zeros(pruned, ["a", "c"]) == pytest.approx(0.5, abs=1e-3)
     assert pruned["a"] is pruned["b"]
     assert pruned["kept"] is state["kept"] and pruned["bias"] is state["bias"]
@@ -94,10 +111,10 @@ def test_pruning_sets_the_smallest_weights_of_all_matrices_to_zero():
     dropped = torch.cat([state[name][pruned[name].eq(0)].abs() for name in "ac"])
     assert dropped.max() <= survivors.min()
     # what is zero already counts
-    assert prune_smallest(pruned, 0.5, Scheme(keep=("kept",)))["c"].eq(pruned["c"]).all()
+    assert prune(pruned, 0.5, Scheme(keep=("kept",)))["c"].eq(pruned["c"]).all()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_shares_that_are_none(share):
-    with pytest.raises(UserError, match=f"--prune-weights {share}: must be at least 0 and less than 1"):
-        prune_smallest({"a": torch.randn(50, 40)}, share, Scheme())
+    with pytest.raises(UserError, match=f"sparsity {share}: must be at least 0 and less than 1"):
+        prune({"a": torch.randn(50, 40)}, share, Scheme())

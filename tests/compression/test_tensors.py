@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from fairseq_lite.compression.tensors import SMALLEST, Scheme, as_rows, pack, quantise, unpack
-from fairseq_lite.errors import UserError
+from fairseq_lite.compression.scheme import SMALLEST, Scheme
+from fairseq_lite.compression.tensors import as_rows, decode_weights, encode_weights, quantise
+from fairseq_lite.errors import UserError, blame_options
 
 SCHEMES = [
     Scheme(bits, method, per_row, entropy_code)
@@ -16,7 +17,7 @@ EIGHT_BITS = Scheme()
 
 
 def round_trip(tensor, scheme=EIGHT_BITS, name="weight"):
-    return unpack(*pack(name, tensor, scheme))
+    return decode_weights(*encode_weights(name, tensor, scheme))
 
 
 def rms(tensor):
@@ -24,15 +25,15 @@ def rms(tensor):
 
 
 def size(tensor, scheme):
-    return sum(len(stream.data) for stream in pack("weight", tensor, scheme)[1].values())
+    return sum(len(stream.data) for stream in encode_weights("weight", tensor, scheme)[1].values())
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 @pytest.mark.parametrize("shape", [(64, 200), (5, 4, 300), (1, 2000)])
 def test_what_comes_back_is_what_was_quantised(scheme, shape):
     tensor = torch.randn(shape)
-    description, streams = pack("weight", tensor, scheme)
-    back = unpack(description, streams)
+    description, streams = encode_weights("weight", tensor, scheme)
+    back = decode_weights(description, streams)
     assert back.dtype == torch.float and back.shape == tensor.shape
     if description["coding"] == scheme.method:
         assert torch.equal(back, quantise(as_rows(tensor), scheme).decode().view(shape))
@@ -128,18 +129,29 @@ def test_weights_that_are_not_finite_are_refused(value):
     tensor = torch.randn(64, 64)
     tensor[3, 4] = value
     with pytest.raises(UserError, match=r"fc1\.weight: holds weights that are infinite or not a number"):
-        pack("fc1.weight", tensor, Scheme())
+        encode_weights("fc1.weight", tensor, Scheme())
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"bits": 1}, "--bits 1: must be 2 to 8"),
-        ({"bits": 9}, "--bits 9: must be 2 to 8"),
-        ({"method": "log"}, "--method log: must be one of kmeans, linear"),
-        ({"keep": ("(",)}, r"--keep \(: not a regular expression"),
+        ({"bits": 1}, "bits 1: must be 2 to 8"),
+        ({"bits": 9}, "bits 9: must be 2 to 8"),
+        ({"method": "log"}, "method log: must be one of kmeans, linear"),
+        ({"method": "linear", "per_row": True}, "^per_row: is for kmeans"),
+        ({"keep": ("(",)}, r"keep \(: not a regular expression"),
     ],
 )
 def test_schemes_that_are_none(options, message):
     with pytest.raises(UserError, match=message):
         Scheme(**options)
+
+
+def test_a_command_puts_its_options_in_the_place_of_arguments():
+    with (
+        pytest.raises(UserError, match="^--quantize-finetune 9: must be 2 to 8"),
+        blame_options(bits="--quantize-finetune"),
+    ):
+        Scheme(9)
+    with pytest.raises(UserError, match="^--per-row: is for kmeans"), blame_options():
+        Scheme(method="linear", per_row=True)

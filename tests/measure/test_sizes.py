@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from fairseq_lite.building import build_architecture
-from fairseq_lite.compression.states import pack_state
-from fairseq_lite.compression.tensors import Scheme
+from fairseq_lite.compression.scheme import Scheme
+from fairseq_lite.compression.states import first_of_equals, seal_state
 from fairseq_lite.measure.sizes import (
     ATTENTION,
     CONVOLUTION,
@@ -48,7 +48,7 @@ def saved(tmp_path):
     def saved(scheme=None, **more):
         state = build_architecture("lite_transformer_tiny", ["--share-all-embeddings"], 100).state_dict()
         path = tmp_path / "model.pt"
-        torch.save({"model": pack_state(state, scheme) if scheme else state, **more}, path)
+        torch.save({"model": seal_state(state, scheme, first_of_equals(state)) if scheme else state, **more}, path)
         return str(path)
 
     return saved

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fairseq_lite.compression.codebooks import decode_in_blocks, fit_codebook, fit_grid, kmeans
+from fairseq_lite.compression.kmeans import kmeans
+from fairseq_lite.compression.quantisers import Codebook, Grid, decode_in_blocks
 
 BITS = range(2, 9)
 
@@ -89,14 +90,14 @@ def test_kmeans_sees_only_what_the_mask_shows():
 @pytest.mark.parametrize("per_row", [False, True])
 def test_few_distinct_values_are_kept(values, per_row):
     x = torch.tensor(values)[torch.randint(len(values), (4, 50))]
-    codebook = fit_codebook(x, everything(x), 2, per_row)
+    codebook = Codebook.fit(x, everything(x), 2, per_row)
     torch.testing.assert_close(codebook.decode(codebook.encode(x)), x, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_a_grid_is_off_by_at_most_half_a_step(bits):
     x = weights()
-    grid = fit_grid(x, everything(x), bits)
+    grid = Grid.fit(x, everything(x), bits)
     indices = grid.encode(x)
     step = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)) / (2**bits - 1)
     assert indices.max() == 2**bits - 1
@@ -110,18 +111,18 @@ def error(quantiser, x):
 @pytest.mark.parametrize("bits", BITS)
 def test_kmeans_is_not_worse_than_a_grid(bits):
     x = weights(6, 2000)
-    by_kmeans = error(fit_codebook(x, everything(x), bits, per_row=True), x)
-    by_grid = error(fit_grid(x, everything(x), bits), x)
+    by_kmeans = error(Codebook.fit(x, everything(x), bits, per_row=True), x)
+    by_grid = error(Grid.fit(x, everything(x), bits), x)
     # its levels are in half precision
     assert (by_kmeans <= by_grid * 1.01).all()
     flat = x.reshape(1, -1)
-    grid = fit_grid(flat, everything(flat), bits)
-    assert error(fit_codebook(x, everything(x), bits), x).sum() <= 1.01 * error(grid, flat)
+    grid = Grid.fit(flat, everything(flat), bits)
+    assert error(Codebook.fit(x, everything(x), bits), x).sum() <= 1.01 * error(grid, flat)
 
 
 def test_nearest_levels_are_chosen():
     x = torch.randn(4, 100)
-    codebook = fit_codebook(x, everything(x), 3)
+    codebook = Codebook.fit(x, everything(x), 3)
     nearest = (x.unsqueeze(-1) - codebook.levels.view(-1)).abs().argmin(-1)
     assert torch.equal(codebook.encode(x).long(), nearest)
 
@@ -130,7 +131,7 @@ def test_nearest_levels_are_chosen():
 @pytest.mark.parametrize("per_row", [False, True])
 def test_blocks_decode_to_the_same(shape, per_row):
     x = torch.randn(shape)
-    for quantiser in (fit_codebook(x, everything(x), 4, per_row), fit_grid(x, everything(x), 4)):
+    for quantiser in (Codebook.fit(x, everything(x), 4, per_row), Grid.fit(x, everything(x), 4)):
         indices = quantiser.encode(x)
         assert torch.equal(decode_in_blocks(quantiser, indices), quantiser.decode(indices))
 

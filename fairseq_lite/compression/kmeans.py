@@ -1,102 +1,16 @@
-"""Scalar quantisers of rows of weights: evenly spaced levels, and codebooks by one-dimensional k-means.
+"""One-dimensional k-means of many rows together, each sorted, so that a cluster is a range of ranks.
 
-Both take x: [R, N] with mask: [R, N], true where a weight counts, and turn it into indices of `bits` bits.
+x: [R, N] with mask: [R, N], true where an entry counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 18
 ITERATIONS = 100
 # What a centre may still move at the end, as a share of the mean distance between centres.
 TOLERANCE = 1e-3
-
-
-@dataclass
-class Grid:
-    """Levels low + step * index of each row; low, step: [R, 1] in float32. The ends of a row are levels."""
-
-    low: Tensor
-    step: Tensor
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Indices of the nearest levels, uint8: [R, N]."""
-        step = torch.where(self.step > 0, self.step, torch.ones_like(self.step))
-        return ((x - self.low) / step).round_().clamp_(0, 255).byte()
-
-    def decode(self, indices: Tensor) -> Tensor:
-        """Weights of indices: [R, N], in float32."""
-        return indices.float().mul_(self.step).add_(self.low)
-
-    def rows(self, first: int, last: int) -> Grid:
-        return Grid(self.low[first:last], self.step[first:last])
-
-
-@dataclass
-class Codebook:
-    """Levels centre + scale * code of each row, or of all rows together: R or 1 is G.
-
-    codes: [G, K], ascending, in half precision; centre, scale: [G, 1] in float32.
-    """
-
-    codes: Tensor
-    centre: Tensor
-    scale: Tensor
-
-    @property
-    def levels(self) -> Tensor:
-        return self.codes.float().mul_(self.scale).add_(self.centre)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Indices of the nearest levels, uint8: [R, N]."""
-        levels = self.levels
-        edges = (levels[:, 1:] + levels[:, :-1]) / 2
-        flat = x.reshape(levels.size(0), -1).contiguous()
-        return torch.searchsorted(edges, flat, out_int32=True).byte().view_as(x)
-
-    def decode(self, indices: Tensor) -> Tensor:
-        """Weights of indices: [R, N], in float32."""
-        flat = indices.reshape(self.codes.size(0), -1).long()
-        return self.levels.gather(1, flat).view(indices.shape)
-
-    def rows(self, first: int, last: int) -> Codebook:
-        if self.codes.size(0) == 1:
-            return self
-        return Codebook(self.codes[first:last], self.centre[first:last], self.scale[first:last])
-
-
-def decode_in_blocks(quantiser, indices: Tensor) -> Tensor:
-    """Weights of indices: [R, N], made in blocks of rows, for what decoding needs beside its result."""
-    weights = torch.empty(indices.shape)
-    height = max(1, BLOCK // max(1, indices.size(1)))
-    for first in range(0, indices.size(0), height):
-        last = first + height
-        weights[first:last] = quantiser.rows(first, last).decode(indices[first:last])
-    return weights
-
-
-def fit_grid(x: Tensor, mask: Tensor, bits: int) -> Grid:
-    """2 ** bits evenly spaced levels from the smallest to the largest weight of each row."""
-    infinity = torch.full((), float("inf"))
-    low = torch.where(mask, x, infinity).amin(1, keepdim=True)
-    high = torch.where(mask, x, -infinity).amax(1, keepdim=True)
-    return Grid(low, (high - low) / (2**bits - 1))
-
-
-def fit_codebook(x: Tensor, mask: Tensor, bits: int, per_row: bool = False) -> Codebook:
-    """2 ** bits levels by k-means, of each row or of all of them."""
-    if not per_row:
-        x, mask = x.reshape(1, -1), mask.reshape(1, -1)
-    levels = kmeans(x, mask, 2**bits)
-    # Half precision is finest around zero, so the levels are stored relative to the middle of their range.
-    low, high = levels[:, :1], levels[:, -1:]
-    centre, scale = ((low + high) / 2).float(), ((high - low) / 2).float()
-    codes = (levels - centre) / torch.where(scale > 0, scale, torch.ones_like(scale))
-    return Codebook(codes.half(), centre, scale)
 
 
 def kmeans(x: Tensor, mask: Tensor, k: int) -> Tensor:
@@ -108,7 +22,7 @@ def kmeans(x: Tensor, mask: Tensor, k: int) -> Tensor:
     rows = _SortedRows(x, mask)
     ends = [_lloyd(rows, start(rows, k)) for start in (_evenly_spaced, _companded)]
     errors = torch.stack([rows.squared_error(centres) for centres in ends])
-    centres = torch.where(errors[0] <= errors[1], *ends)
+    centres = torch.where(errors[0] <= errors[1], ends[0], ends[1])
     return _distinct_values(rows, centres)
 
 

@@ -1,0 +1,59 @@
+"""How the tensors of a model are compressed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Iterable, Tuple
+
+from torch import Tensor
+
+from fairseq_lite.compression.quantisers import QUANTISERS
+from fairseq_lite.errors import ArgumentError
+
+FEWEST_BITS, MOST_BITS = 2, 8
+# Below this many entries half precision costs next to nothing: kernels of lightweight convolutions, for one.
+SMALLEST = 1024
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How tensors are coded; `keep` holds regular expressions of names whose tensors are stored unchanged.
+
+    Raises ArgumentError for values that make no scheme.
+    """
+
+    bits: int = 8
+    method: str = "kmeans"
+    per_row: bool = False
+    entropy_code: bool = False
+    keep: Tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not FEWEST_BITS <= self.bits <= MOST_BITS:
+            raise ArgumentError("bits", self.bits, f"must be {FEWEST_BITS} to {MOST_BITS}")
+        if self.method not in QUANTISERS:
+            raise ArgumentError("method", self.method, f"must be one of {', '.join(QUANTISERS)}")
+        if self.per_row and self.method == "linear":
+            raise ArgumentError("per_row", "", "is for kmeans; the levels of linear are of each row anyway")
+        for pattern in self.keep:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ArgumentError("keep", pattern, f"not a regular expression ({error})") from None
+
+    def check_keep(self, names: Iterable[str]) -> None:
+        """Raise ArgumentError for a pattern of `keep` that is found in no name."""
+        names = list(names)
+        for pattern in self.keep:
+            if not any(re.search(pattern, name) for name in names):
+                example = names[0] if names else "none"
+                raise ArgumentError("keep", pattern, f"is found in the name of no tensor; the first is {example}")
+
+    def keeps(self, name: str) -> bool:
+        """Whether the tensor of this name is stored unchanged."""
+        return any(re.search(pattern, name) for pattern in self.keep)
+
+    def quantises(self, name: str, tensor: Tensor) -> bool:
+        """Whether these are weights to quantise: of two dimensions or more, large enough, and not to be kept."""
+        return tensor.is_floating_point() and tensor.dim() > 1 and tensor.numel() >= SMALLEST and not self.keeps(name)

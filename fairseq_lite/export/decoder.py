@@ -70,7 +70,8 @@ class DecoderWriter:
         require_type(decoder, DECODERS)
         self.decoder = decoder
         self.weights = weights
-        self.positions = Positions(decoder.embed_positions, decoder.max_positions(), weights)
+        self.max_positions = decoder.max_positions()
+        self.positions = Positions(decoder.embed_positions, self.max_positions, weights)
         self.layers = [DecoderLayer(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
         self.output = output_of(decoder, weights)
         self.vocabulary = self.output.vocabulary

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 import torch.nn as nn
 from fairseq.models.transformer import TransformerEncoder, TransformerEncoderBase
@@ -60,12 +62,21 @@ class EncoderWriter:
 
     def write(self, g: Graph, tokens: Value) -> Value:
         """tokens: [B, S], padded on the right; returns features, [B, S, C]."""
+        x, source = self._features(g, tokens)
+        return g.reshape(x, source.size, self.width)
+
+    def write_first(self, g: Graph, tokens: Value) -> Value:
+        """tokens: [B, S], padded on the right; returns the features of each sentence's first token, [B, C]."""
+        x, source = self._features(g, tokens)
+        return g.op("Gather", g.reshape(x, source.size, self.width), g.constant(0), axis=1)
+
+    def _features(self, g: Graph, tokens: Value) -> Tuple[Value, Source]:
+        """Features, [B * S, C]."""
         source = Source(g, tokens, self.encoder.padding_idx)
         x = self._embedded(g, source)
         for layer in self.layers:
             x = layer.write(g, x, source)
-        x = self.weights.layer_norm(g, x, self.encoder.layer_norm)
-        return g.reshape(x, source.size, self.width)
+        return self.weights.layer_norm(g, x, self.encoder.layer_norm), source
 
     def _embedded(self, g: Graph, source: Source) -> Value:
         encoder = self.encoder

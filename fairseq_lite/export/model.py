@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch.nn as nn
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.transformer_align import TransformerAlignModel
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.export.classifier import ClassifierWriter
 from fairseq_lite.export.decoder import DecoderWriter
 from fairseq_lite.export.encoder import EncoderWriter
 from fairseq_lite.export.matrices import Float32
 from fairseq_lite.export.weights import Weights
 
 
-@dataclass
-class ModelWriters:
-    """Writers of a model's encoder and decoder; None for what it has not."""
+class Writers(NamedTuple):
+    """Writers of a model that generates; a language model has no encoder."""
 
     encoder: Optional[EncoderWriter]
-    decoder: Optional[DecoderWriter]
+    decoder: DecoderWriter
 
 
-def writers_of(model: nn.Module) -> ModelWriters:
-    """The writers of a model, which is prepared for generation in place; raises UserError if one part has none.
+def _weights_of(model: nn.Module, bits: int, portable: bool) -> Weights:
+    """The model's weights, after it is prepared for generation in place."""
+    if model.training:
+        raise ValueError("the model is in training mode; call eval() first")
+    model.make_generation_fast_()
+    return Weights(model, Float32())
+
+
+def writers_of(model: nn.Module, bits: int = 32, portable: bool = False) -> Writers:
+    """The writers of a translator or a language model; raises UserError for a part that is not exported.
 
     Args:
-        model: in evaluation mode, as `fairseq_lite.checkpoints.load_model` returns it
+        model: in evaluation mode, as `fairseq_lite.checkpoints.load_model` returns it; prepared for generation in place
+        bits: bits a weight: 32, 8 or 4
+        portable: whether to write standard operators of ONNX alone
     """
-    if model.training:
-        raise UserError("model: is in training mode; call eval() first")
-    model.make_generation_fast_()
-    weights = Weights(model, Float32())
     encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
-    return ModelWriters(
+    if decoder is None or isinstance(model, TransformerAlignModel):
+        raise UserError("models of this architecture cannot be exported")
+    if getattr(decoder, "cross_self_attention", False):
+        raise UserError("--cross-self-attention: cannot be exported")
+    weights = _weights_of(model, bits, portable)
+    writers = Writers(
         encoder=None if encoder is None else EncoderWriter(encoder, weights),
-        decoder=None if decoder is None else DecoderWriter(decoder, weights),
+        decoder=DecoderWriter(decoder, weights),
     )
+    if encoder is not None and not writers.decoder.crosses:
+        raise UserError("--no-cross-attention: a decoder that does not look at the source cannot be exported")
+    return writers
+
+
+def classifier_of(model: nn.Module, bits: int = 32, portable: bool = False) -> ClassifierWriter:
+    """The writer of an encoder with a classification head, as `writers_of`."""
+    if not isinstance(model, RobertaModel):
+        raise UserError("models of this architecture cannot be exported")
+    return ClassifierWriter(model, _weights_of(model, bits, portable))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
+import onnx
+import torch.nn as nn
 
+from fairseq_lite.export.config import Config
 from fairseq_lite.export.decoder import DecoderWriter
 from fairseq_lite.export.encoder import EncoderWriter
 from fairseq_lite.export.graph import Graph
+from fairseq_lite.export.model import writers_of
 from fairseq_lite.export.rows import SENTENCE, State
 
 
@@ -62,3 +66,16 @@ def step_graph(decoder: DecoderWriter) -> Graph:
     for (name, state), value in zip(rows, after):
         g.output(f"{name}_after", value, state.dtype, state.shape)
     return g
+
+
+def write_steps(model: nn.Module, config: Config) -> Tuple[Dict[str, onnx.ModelProto], List[Dict]]:
+    """File name -> graph of the encoder, if there is one, and of one step; then the states as config.json has them.
+
+    Raises UserError as `fairseq_lite.export.graphs.write` does.
+    """
+    writers = writers_of(model, config.bits, config.portable)
+    graphs = {"step.onnx": step_graph(writers.decoder)}
+    if writers.encoder is not None:
+        graphs["encoder.onnx"] = encoder_graph(*writers)
+    models = {name: graph.model(config.metadata()) for name, graph in graphs.items()}
+    return models, [state.described() for state in states_of(writers.decoder)]

@@ -69,9 +69,8 @@ def build(options):
     return model.eval()
 
 
-def session(graph):
-    """The graph, checked, in onnxruntime."""
-    model = graph.model({})
+def session_of(model):
+    """A model's file, checked, in onnxruntime."""
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -84,8 +83,8 @@ class Stepper:
     def __init__(self, model, **options):
         writers = writers_of(model, **options)
         self.states = states_of(writers.decoder)
-        self.encoder = None if writers.encoder is None else session(encoder_graph(writers.encoder, writers.decoder))
-        self.decoder = session(step_graph(writers.decoder))
+        self.encoder = None if writers.encoder is None else session_of(encoder_graph(*writers).model({}))
+        self.decoder = session_of(step_graph(writers.decoder).model({}))
 
     def log_probs(self, source, target):
         """source: [B, S] or None, target: [N, T]; returns [N, T, V]."""

@@ -18,10 +18,12 @@ from fairseq_lite.export.subwords import (
 from fairseq_lite.export.vocabularies import read_labels, read_vocabulary
 from fairseq_lite.measure.inputs import ENCODER, ENCODER_DECODER, kind_of
 from fairseq_lite.measure.inputs import LANGUAGE_MODEL as A_LANGUAGE_MODEL
+from fairseq_lite.measure.mult_adds import count_mult_adds
 
 KINDS = {ENCODER_DECODER: TRANSLATION, A_LANGUAGE_MODEL: LANGUAGE_MODEL, ENCODER: CLASSIFICATION}
 BITS = (32, 8, 4)
 DEFAULT_BEAM = 5
+COUNTED_TOKENS = 30
 
 
 def add_arguments(parser) -> None:
@@ -112,6 +114,9 @@ def _config(args, kind, checkpoint, model, vocabulary) -> Config:
         max_target=target,
         subwords=WORDPIECE if wordpiece else SENTENCEPIECE if args.spm else None,
         lower_case=wordpiece and is_lower_case(vocabulary["source"]),
+        mult_adds=count_mult_adds(
+            model, *(min(COUNTED_TOKENS, most or COUNTED_TOKENS) for most in (source, target))
+        ).total,
         options={} if kind == CLASSIFICATION else {"beam": args.beam or DEFAULT_BEAM},
     )
 

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-import toys
+import torch
 from chromium import Page, find_browser
 from fairseq_lite_runtime import Translator
+from saved import save_checkpoint, write_dictionary
 
+from fairseq_lite import cli
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # hydra's, to fairseq
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
+LITE = "--arch lite_transformer_tiny --source-lang de --target-lang en --share-all-embeddings"
 WORDS = "the battery of door sensor is low enter password your account Zürich naïve 北京 e-mail 3.5".split()
 
 
@@ -41,7 +46,7 @@ def sentences():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, sentences):
-    """An exported folder with a subword model."""
+    """An exported folder of a Lite Transformer with random weights and a subword model."""
     model = tmp_path_factory.mktemp("browser") / "subwords.model"
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences * 4), model_prefix=str(model)[:-6], vocab_size=48, minloglevel=2
@@ -49,8 +54,13 @@ def folder(tmp_path_factory, sentences):
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
     pieces = [processor.id_to_piece(i) for i in range(3, processor.get_piece_size())]
     random.Random(2).shuffle(pieces)
-    subwords, pieces = {"subwords.spm": str(model)}, [*toys.SPECIALS, *pieces]
-    return toys.translation_folder(model.parent / "model", subwords, pieces, max_source=100)
+    write_dictionary(model.parent / "dict.de.txt", pieces)
+    write_dictionary(model.parent / "dict.en.txt", pieces)
+    torch.manual_seed(1)
+    save_checkpoint(model.parent / "model.pt", model.parent, "translation", LITE)
+    arguments = [model.parent / "model.pt", model.parent / "out", "--bits", "8", "--beam", 3, "--spm", model]
+    assert cli.main(["export", *map(str, arguments)]) == 0
+    return model.parent / "out"
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,16 @@ class Graph:
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], list(shape)))
 
+    def result(self, value: Value, dtype: type, shape: Sequence) -> None:
+        """Hand a value out of a loop's or a branch's body, whose outputs go by their order.
+
+        A value that a node of this graph makes is handed out itself: an Identity would copy it every turn.
+        """
+        made_here = any(value in node.output for node in self.nodes)
+        if not made_here or any(value == output.name for output in self.outputs):
+            value = self.op("Identity", value)
+        self.outputs.append(helper.make_tensor_value_info(value, TYPES[np.dtype(dtype)], list(shape)))
+
     def body(self, name: str, home: Optional[Graph] = None) -> Graph:
         """A graph for a loop or a branch in this one."""
         return Graph(name, outer=self, home=home)
@@ -140,9 +150,9 @@ class Graph:
         body.input(body.fresh("go_on"), np.bool_, [])
         names = [body.input(body.fresh("state"), dtype, shape) for _, dtype, shape in states]
         condition, after = write(body, turn, names)
-        body.output(body.fresh("go_on"), condition, np.bool_, [])
+        body.result(condition, np.bool_, [])
         for value, (_, dtype, shape) in zip(after, states):
-            body.output(body.fresh("state"), value, dtype, shape)
+            body.result(value, dtype, shape)
         last = self.op("Loop", None, go_on, *(value for value, _, _ in states), outputs=len(states), body=body.proto())
         return [last] if len(states) == 1 else list(last)
 

@@ -100,7 +100,7 @@ def choose(
     for name, write in (("then", then), ("otherwise", otherwise)):
         body = g.body(name)
         for state in write(body):
-            body.output(body.fresh(name), state.value, state.dtype, [None] * state.rank)
+            body.result(state.value, state.dtype, [None] * state.rank)
         branches.append(body)
     return list(g.branch(condition, *branches))
 

@@ -12,7 +12,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.export.classifier import ClassifierWriter
 from fairseq_lite.export.decoder import DecoderWriter
 from fairseq_lite.export.encoder import EncoderWriter
-from fairseq_lite.export.matrices import Float32
+from fairseq_lite.export.matrices import matrices_of
 from fairseq_lite.export.weights import Weights
 
 
@@ -28,7 +28,7 @@ def _weights_of(model: nn.Module, bits: int, portable: bool) -> Weights:
     if model.training:
         raise ValueError("the model is in training mode; call eval() first")
     model.make_generation_fast_()
-    return Weights(model, Float32())
+    return Weights(model, matrices_of(bits, portable))
 
 
 def writers_of(model: nn.Module, bits: int = 32, portable: bool = False) -> Writers:

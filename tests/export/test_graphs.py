@@ -7,15 +7,16 @@ from exported import EOS, LANGUAGE_MODELS, PAD, TRANSLATORS, VOCABULARY, build, 
 from fairseq.sequence_generator import SequenceGenerator
 
 from fairseq_lite.building import dictionary_of_size
+from fairseq_lite.export import matrices
 from fairseq_lite.export.config import LANGUAGE_MODEL, TRANSLATION, Config
 from fairseq_lite.export.graphs import write
 
 BEAM = 4
 
 
-def whole(model, kind, bits=32, **options):
+def whole(model, kind, bits=32, portable=False, **options):
     """A session of the whole graph."""
-    return session_of(write(model, Config(kind, "tiny", bits, portable=False, **options)))
+    return session_of(write(model, Config(kind, "tiny", bits, portable, **options)))
 
 
 def sources():
@@ -73,3 +74,40 @@ def test_a_language_model_continues_prompts_as_in_fairseq(options):
     net_input = {"src_tokens": torch.cat([torch.full((3, 1), EOS), prompts], 1)}
     wanted = of_fairseq(model, net_input, prompts, beam_size=BEAM, max_len_b=12)
     assert_same(found(session, {"prefix": prompts.numpy()}), wanted)
+
+
+@pytest.fixture
+def all_large(monkeypatch):
+    """Every matrix multiplied as large ones are."""
+    monkeypatch.setattr(matrices, "SMALLEST", 1)
+    monkeypatch.setattr(matrices, "LEAST_FOR_INTEGERS", 1)
+
+
+FEW_BITS = ["transformer", "all embeddings shared", "dynamic with GLU", "t2r", "wider decoder"]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("name", FEW_BITS)
+def test_a_sentence_alone_equals_the_sentence_in_a_batch_in_few_bits(name, bits, all_large):
+    session = whole(build(TRANSLATORS[name]), TRANSLATION, bits, options={"beam": BEAM, "max_len_b": 12})
+    source = sources()
+    together = found(session, {"source": source.numpy()})
+    alone = [found(session, {"source": row[None, row.ne(PAD)].numpy()})[0] for row in source]
+    assert_same(alone, together)
+
+
+def test_portable_finds_the_same_in_8_bits(all_large):
+    model, source = build(TRANSLATORS["lightweight"]), sources()
+    sides = [whole(model, TRANSLATION, 8, portable, options={"max_len_b": 12}) for portable in (False, True)]
+    assert_same(*(found(session, {"source": source.numpy()}) for session in sides))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_an_adaptive_language_model_in_few_bits_is_near_itself(bits, all_large):
+    model = build(LANGUAGE_MODELS["adaptive and tied"])
+    prompts = np.full((1, 2), 7)
+    exact, coarse = (
+        found(whole(model, LANGUAGE_MODEL, b, options={"beam": 1, "max_len_b": 3}), {"prefix": prompts})[0][0][1]
+        for b in (32, bits)
+    )
+    assert abs(exact - coarse) < {8: 0.05, 4: 0.5}[bits]

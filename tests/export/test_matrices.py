@@ -1,0 +1,108 @@
+"""Matrices of few bits: near the ones they stand for, the same for one row as for many, as small as they should be."""
+
+import numpy as np
+import onnx
+import pytest
+from exported import session_of
+
+from fairseq_lite.export import matrices
+from fairseq_lite.export.blocks import BLOCK
+from fairseq_lite.export.graph import CONTRIB, Graph
+from fairseq_lite.export.matrices import matrices_of
+
+WAYS = [(32, False), (8, False), (4, False), (4, True)]
+every_way = pytest.mark.parametrize("bits, portable", WAYS)
+# relative error of the result that a product of random numbers may have
+ERRORS = {32: 1e-6, 8: 0.02, 4: 0.15}
+SHAPES = {"small": (40, 50), "large": (600, 250), "whole blocks": (512, 288)}
+every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def random(*shape):
+    return np.random.default_rng(4).standard_normal(shape).astype(np.float32)
+
+
+def tied(weight, bits, portable):
+    """A graph that reads rows of a matrix outside of a loop, and multiplies with it two loops further in."""
+    way = matrices_of(bits, portable)
+    g = Graph("tied")
+    x = g.input("x", np.float32, ["N", weight.shape[1]])
+    ids = g.input("ids", np.int64, ["M"])
+    g.output("rows", way.rows(g, ids, "weight", weight), np.float32, ["M", weight.shape[1]])
+    bias = np.arange(len(weight), dtype=np.float32) / len(weight)
+
+    def once(write):
+        return lambda body, turn, states: (body.constant(False), [write(body, states[0])])
+
+    def inner(body, state):
+        y = way.product(body, x, "weight", weight, body.weight("bias", bias))
+        return body.op("Add", state, y)
+
+    def outer(body, state):
+        return body.loop(
+            body.body("inner", home=body), body.constant(True), [(state, np.float32, [None] * 2)], once(inner)
+        )[0]
+
+    zeros = g.constant(np.zeros((1, 1), np.float32))
+    (y,) = g.loop(g.body("outer"), g.constant(True), [(zeros, np.float32, [None] * 2)], once(outer))
+    g.output("y", y, np.float32, ["N", len(weight)])
+    return g.model({}), bias
+
+
+@every_shape
+@every_way
+def test_rows_and_products_are_near_those_of_the_matrix(bits, portable, shape):
+    weight, x, ids = random(*shape), random(9, shape[1]), np.array([3, 0, shape[0] - 1])
+    model, bias = tied(weight, bits, portable)
+    rows, y = session_of(model).run(None, {"x": x, "ids": ids})
+    for found, wanted in ((rows, weight[ids]), (y, x @ weight.T + bias)):
+        assert np.linalg.norm(found - wanted) <= ERRORS[bits] * np.linalg.norm(wanted)
+
+
+@every_shape
+@every_way
+def test_a_row_alone_equals_the_row_among_others(bits, portable, shape):
+    model, _ = tied(random(*shape), bits, portable)
+    session = session_of(model)
+    x, ids = random(33, shape[1]) * np.linspace(0, 1, 33, dtype=np.float32)[:, None], np.array([1])
+    together = session.run(["y"], {"x": x, "ids": ids})[0]
+    alone = [session.run(["y"], {"x": row[None], "ids": ids})[0][0] for row in x]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=3e-5)
+
+
+@every_shape
+@every_way
+def test_a_matrix_is_stored_once_in_its_bits(bits, portable, shape):
+    model, bias = tied(random(*shape), bits, portable)
+    out, width = shape
+    blocks = -(-width // BLOCK)
+    bytes_of = {32: 4 * out * width, 8: out * (width + 4), 4: out * blocks * (BLOCK // 2 + 2)}
+    rest = bias.nbytes + 3000
+    assert bytes_of[bits] < len(model.SerializeToString()) < bytes_of[bits] + rest + 1500
+
+
+@every_way
+def test_a_portable_graph_has_standard_operators_alone(bits, portable):
+    model, _ = tied(random(600, 250), bits, portable)
+    domains = {opset.domain for opset in model.opset_import}
+    assert domains == ({"", CONTRIB} if (bits, portable) == (4, False) else {""})
+    onnx.checker.check_model(model)
+
+
+def test_portable_decodes_the_same_matrix():
+    weight = random(600, 250)
+    rows = [
+        session_of(tied(weight, 4, portable)[0]).run(["rows"], {"x": weight[:1], "ids": np.arange(600)})[0]
+        for portable in (False, True)
+    ]
+    np.testing.assert_allclose(*rows, rtol=1e-6, atol=0)
+
+
+def test_extreme_products_of_8_bits_do_not_overflow():
+    """All entries at the ends of their range, where sums of int8 overflow on some processors."""
+    weight = np.sign(random(512, 512))
+    x = np.sign(random(4, 512))
+    model, bias = tied(weight, 8, False)
+    assert weight.size >= matrices.LEAST_FOR_INTEGERS
+    y = session_of(model).run(["y"], {"x": x, "ids": np.array([0])})[0]
+    np.testing.assert_allclose(y, x @ weight.T + bias, rtol=1e-4, atol=1e-3)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 from difflib import get_close_matches
 from types import SimpleNamespace
-from typing import Optional, Sequence
+from typing import Dict, Optional, Sequence
 
 from fairseq import models, options
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import BaseFairseqModel
+from fairseq.models.lightconv import LightConvModel
+from fairseq.models.lightconv_lm import LightConvLanguageModel
+from fairseq.models.masked_lm import MaskedLMModel
+from fairseq.models.multilingual_transformer import MultilingualTransformerModel
+from fairseq.models.nat import FairseqNATModel
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.transformer import TransformerModelBase
+from fairseq.models.transformer_lm import TransformerLanguageModel
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.explain import one_line
@@ -23,6 +32,26 @@ TASKS = {
     models.FairseqEncoderModel: "masked_lm",
     BaseFairseqModel: "translation",
 }
+
+
+# Those of which it is known what building them asks of a task, and how they are called.
+KNOWN_MODELS = (
+    TransformerModelBase,
+    TransformerLanguageModel,
+    RobertaModel,
+    MaskedLMModel,
+    MultilingualTransformerModel,
+    LightConvModel,
+    LightConvLanguageModel,
+)
+
+
+def check_architecture(name: str) -> None:
+    """Raise UserError for a registered architecture whose models cannot be built outside a training."""
+    model = models.ARCH_MODEL_REGISTRY[name]
+    # fairseq's non-autoregressive models are Transformers with another decoder.
+    if not issubclass(model, KNOWN_MODELS) or issubclass(model, FairseqNATModel):
+        raise UserError(f"architecture {name!r}: is not one that can be read; Transformers and lightconv can")
 
 
 def dictionary_of_size(size: int) -> Dictionary:
@@ -38,7 +67,18 @@ def task_of_sizes(source: int, target: int) -> SimpleNamespace:
     source_dictionary = dictionary_of_size(source)
     # One object where the sizes agree: shared embeddings require equal dictionaries.
     target_dictionary = source_dictionary if source == target else dictionary_of_size(target)
-    return SimpleNamespace(source_dictionary=source_dictionary, target_dictionary=target_dictionary)
+    return SimpleNamespace(
+        dictionary=target_dictionary, source_dictionary=source_dictionary, target_dictionary=target_dictionary
+    )
+
+
+def task_of_language_pairs(pairs: Sequence[str], sizes: Dict[str, int]) -> MultilingualTranslationTask:
+    """What a multilingual model asks of its task: pairs as in de-en, and a dictionary of a size for each language."""
+    # By its class, which fairseq looks at; its constructor would read files.
+    task = MultilingualTranslationTask.__new__(MultilingualTranslationTask)
+    task.dicts = {language: dictionary_of_size(size) for language, size in sizes.items()}
+    task.langs, task.lang_pairs, task.model_lang_pairs = list(sizes), list(pairs), list(pairs)
+    return task
 
 
 def build_architecture(name: str, model_options: Sequence[str], vocab_size: Optional[int] = None) -> BaseFairseqModel:
@@ -49,6 +89,10 @@ def build_architecture(name: str, model_options: Sequence[str], vocab_size: Opti
     if name not in models.ARCH_MODEL_REGISTRY:
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)
         raise UserError(f"--arch {name}: unknown architecture; close to it are {', '.join(alike) or 'none'}")
+    try:
+        check_architecture(name)
+    except UserError as error:
+        raise UserError(f"--arch {name}: {error}") from None
     try:
         args = _parse(name, model_options)
         size = _vocabulary_size(args, vocab_size)

@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
 from omegaconf import OmegaConf
 
-from fairseq_lite.building import task_of_sizes
+from fairseq_lite.building import check_architecture, task_of_language_pairs, task_of_sizes
 from fairseq_lite.errors import UserError
 from fairseq_lite.explain import one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
@@ -27,11 +27,6 @@ def read_checkpoint(path: str) -> Checkpoint:
         raise UserError(_of_file(path, one_line(error) or unreadable_checkpoint(path, error))) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint or not checkpoint.get("cfg"):
         raise UserError(f"{path}: holds no model with its options; give a checkpoint that fairseq-train wrote")
-    model, extra_state = checkpoint["model"], checkpoint.get("extra_state")
-    if not isinstance(model, dict) or not all(map(torch.is_tensor, model.values())):
-        raise UserError(f"{path}: its entry 'model' holds no weights by name; give what fairseq-train wrote")
-    if not isinstance(extra_state, dict) or "model" not in checkpoint["cfg"]:
-        raise UserError(f"{path}: its options or its state of training are no checkpoint's of fairseq")
     return checkpoint
 
 
@@ -83,12 +78,15 @@ def vocabulary_size(state: StateDict, side: str) -> int:
     """Entries of a side's embedding table, adaptive (Baevski and Auli, 2019) or plain; 0 if it has none."""
     # roberta keeps a Transformer's encoder one level deeper.
     tables = (f"{side}.embed_tokens.", f"{side}.sentence_encoder.embed_tokens.")
-    return sum(
+    size = sum(
         weight.size(0)
         for table in tables
         for name, weight in state.items()
         if name == table + "weight" or name.startswith(table + "embeddings.") and name.endswith(".0.weight")
     )
+    # Embeddings made of characters have no entry for each word, the output has.
+    output = state.get(f"{side}.output_projection.weight")
+    return output.size(0) if size == 0 and output is not None else size
 
 
 def architecture_of(options) -> Optional[str]:
@@ -108,11 +106,9 @@ def model_options(checkpoint: Checkpoint, path: str):
 def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     """The model that a checkpoint's options describe, with weights not loaded yet.
 
-    Raises UserError for options of which no model can be built.
+    Raises UserError for an architecture or options of which no model can be built.
     """
     state = checkpoint["model"]
-    target = vocabulary_size(state, "decoder")
-    source = vocabulary_size(state, "encoder") or target
     options = copy.copy(model_options(checkpoint, path))
     if any(name.startswith("classification_heads.") for name in state):
         # roberta drops those heads, which tasks add to it, unless it is told that they are wanted.
@@ -120,12 +116,27 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
             OmegaConf.set_struct(options, False)
         options.load_checkpoint_heads = True
     try:
-        return build_model(options, task_of_sizes(source, target))
+        check_architecture(architecture_of(options))
+        return build_model(options, _task_of(state))
     except Exception as error:
         line = one_line(error)
         if line is None:
             raise
         raise UserError(_of_file(path, line)) from error
+
+
+def _task_of(state: StateDict):
+    """A task with the dictionaries that a model's embedding tables are for."""
+    pairs = list(dict.fromkeys(name.split(".")[1] for name in state if name.startswith("models.")))
+    if pairs:
+        sides = {lang: side for pair in pairs for lang, side in zip(pair.split("-"), _sides(pair))}
+        return task_of_language_pairs(pairs, {lang: vocabulary_size(state, side) for lang, side in sides.items()})
+    target = vocabulary_size(state, "decoder")
+    return task_of_sizes(vocabulary_size(state, "encoder") or target, target)
+
+
+def _sides(pair: str) -> List[str]:
+    return [f"models.{pair}.{side}" for side in ("encoder", "decoder")]
 
 
 def load_model(path: str) -> BaseFairseqModel:

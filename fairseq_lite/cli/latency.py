@@ -12,10 +12,20 @@ from rich.table import Table
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.cli import add_length_arguments, console, no_more_arguments
 from fairseq_lite.errors import UserError
-from fairseq_lite.measure.inputs import ENCODER, ENCODER_DECODER, LANGUAGE_MODEL, checked_lengths, kind_of
+from fairseq_lite.measure.inputs import (
+    ENCODER,
+    ENCODER_DECODER,
+    LANGUAGE_MODEL,
+    allow_length,
+    checked_lengths,
+    kind_of,
+    measured_part,
+)
 from fairseq_lite.measure.latency import Latency, measure_latency
 from fairseq_lite.measure.timing import environment
 
+# torch dies of more than the system can start.
+MOST_THREADS = 1024
 PASSES = {
     ENCODER_DECODER: "generation of {tgt_len} tokens from {src_len} source tokens, beam {beam}",
     LANGUAGE_MODEL: "generation of {tgt_len} tokens, beam {beam}",
@@ -70,12 +80,15 @@ def _check_numbers(args: argparse.Namespace) -> None:
         for value in values:
             if value < 1:
                 raise UserError(f"{option} {value}: must be at least 1")
+    if args.threads is not None and args.threads > MOST_THREADS:
+        raise UserError(f"--threads {args.threads}: must be at most {MOST_THREADS}")
 
 
 def _load_of_one_kind(args: argparse.Namespace) -> List[torch.nn.Module]:
     """The models, if all do the same work."""
-    models = [load_model(path) for path in args.checkpoints]
+    models = [measured_part(load_model(path)) for path in args.checkpoints]
     for path, model in zip(args.checkpoints, models):
+        allow_length(model, args.tgt_len)
         try:
             checked_lengths(model, args.src_len, args.tgt_len)
         except UserError as error:

@@ -13,6 +13,7 @@ from fairseq_lite.building import SMALL_VOCABULARY, build_architecture
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.cli import add_length_arguments, console
 from fairseq_lite.errors import UserError
+from fairseq_lite.measure.inputs import measured_part
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
 
@@ -46,7 +47,10 @@ def run(args: argparse.Namespace, rest: List[str]) -> None:
     else:
         given = " ".join(rest) or "no arguments"
         raise UserError(f"{given}: give either --arch NAME or the path of one checkpoint (without --vocab-size)")
-    counted = count_mult_adds(model, args.src_len, args.tgt_len)
+    try:
+        counted = count_mult_adds(model, args.src_len, args.tgt_len)
+    except UserError as error:
+        raise UserError(f"{args.arch or rest[0]}: {error}") from None
     if args.json:
         print(json.dumps(as_json(counted, args.src_len, args.tgt_len), indent=2))
     else:
@@ -69,7 +73,7 @@ def print_table(model: nn.Module, counted: MultAdds) -> None:
     table = Table("module", box=None)
     for title in ("Mult-Adds", "share", "parameters"):
         table.add_column(title, justify="right")
-    for path, modules in _alike(model).items():
+    for path, modules in _alike(measured_part(model)).items():
         mult_adds = sum(counted.by_module.get(name, 0) for name in modules)
         if mult_adds and len(path) <= TABLE_DEPTH:
             indented = "  " * (len(path) - 1) + path[-1]

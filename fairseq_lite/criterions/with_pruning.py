@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import make_dataclass
 from typing import Any, Dict, Optional
 
+import torch.nn as nn
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY, FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.pruned import check_prunable
 from fairseq_lite.pruning.options import PruningOptions, check
 from fairseq_lite.pruning.pruner import Pruner
 
-PRUNABLE_CRITERIONS = ("label_smoothed_cross_entropy", "cross_entropy", "adaptive_loss", "sentence_prediction")
-
-
-def updates_done() -> int:
-    """The trainer's count of updates, which a criterion is not told."""
-    # among the active ones: on resuming, fairseq loads old values into others that it then leaves alone
-    counts = [meters["num_updates"].val or 0 for meters in metrics.get_active_aggregators() if "num_updates" in meters]
-    return int(max(counts, default=0))
+PRUNABLE_CRITERIONS = (
+    "label_smoothed_cross_entropy",
+    "label_smoothed_cross_entropy_with_alignment",
+    "cross_entropy",
+    "adaptive_loss",
+    "masked_lm",
+    "sentence_prediction",
+)
 
 
 class PruningMixin:
@@ -28,26 +30,61 @@ class PruningMixin:
 
     pruning: PruningOptions
     pruner: Optional[Pruner] = None
+    _trained: Optional[nn.Module] = None
+    _updates = 0
     _saved: Optional[Dict[str, Any]] = None
 
     @classmethod
     def build_criterion(cls, cfg, task):
+        """The criterion with the options of pruning; raises UserError for options that do not fit together."""
         check(cfg)
         criterion = super().build_criterion(cfg, task)
         criterion.pruning = cfg
+        criterion._follow_training(task)
         criterion._save_with(task)
         return criterion
 
-    def _save_with(self, task) -> None:
-        """Let the task's checkpoints hold what was collected, for a resumed run to go on from."""
-        name = type(task).__name__
-        task.get_checkpoint_dict = lambda: {name: self.pruner.state_dict() if self.pruner else {}}
-        task.set_checkpoint_dict = lambda saved: setattr(self, "_saved", saved)
+    def _follow_training(self, task) -> None:
+        """Learn of each update, of the whole model and of its moving average, none of which a criterion is given."""
+        train_step, valid_step = task.train_step, task.valid_step
+        wants_average = getattr(task, "uses_ema", False)
 
-    def _pruner_of(self, model) -> Pruner:
+        def train(sample, model, criterion, optimizer, update_num, ignore_grad=False, **average):
+            self._trained, self._updates = model, update_num
+            if average.get("ema_model") is not None:
+                self._pruner_of(model).keep_zero_in(average["ema_model"])
+            given = average if wants_average else {}
+            return train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **given)
+
+        def validate(sample, model, criterion, **average):
+            return valid_step(sample, model, criterion, **(average if wants_average else {}))
+
+        task.train_step, task.valid_step, task.uses_ema = train, validate, True
+
+    def _save_with(self, task) -> None:
+        """Let the task's checkpoints hold what was collected, beside what they hold anyway, for a run to resume."""
+        name = type(task).__name__
+        get_own, set_own = getattr(task, "get_checkpoint_dict", dict), getattr(task, "set_checkpoint_dict", None)
+
+        def get_both():
+            own = get_own()
+            return {**own, name: {"task": own.get(name), "pruning": self.pruner.state_dict() if self.pruner else {}}}
+
+        def set_both(saved):
+            # without our key it is of a training without such a criterion
+            own, self._saved = (saved["task"], saved["pruning"]) if "pruning" in saved else (saved, None)
+            if set_own is not None and own is not None:
+                set_own(own)
+
+        task.get_checkpoint_dict, task.set_checkpoint_dict = get_both, set_both
+
+    def _pruner_of(self, model: nn.Module) -> Pruner:
         if self.pruner is None:
-            unwrapped = next(module for module in model.modules() if isinstance(module, BaseFairseqModel))
-            self.pruner = Pruner(unwrapped, self.pruning, updates_done())
+            # A multilingual task calls its criterion with a part of the model that it trains.
+            whole = model if self._trained is None else self._trained
+            unwrapped = next(module for module in whole.modules() if isinstance(module, BaseFairseqModel))
+            check_prunable(unwrapped)
+            self.pruner = Pruner(unwrapped, self.pruning, self._updates)
             self.pruner.load_state_dict(self._saved)
         return self.pruner
 
@@ -58,7 +95,7 @@ class PruningMixin:
             return super().forward(model, sample, reduce=reduce)
         pruner = self._pruner_of(model)
         if model.training:
-            pruner.before_forward(updates_done() + 1)
+            pruner.before_forward(self._updates + 1)
         else:
             pruner.masks.apply()
         loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
@@ -98,6 +135,9 @@ def _register(name: str) -> None:
     base, options = CRITERION_REGISTRY[name], CRITERION_DATACLASS_REGISTRY[name]
     criterion = type(f"{base.__name__}WithPruning", (PruningMixin, base), {})
     config = make_dataclass(f"{options.__name__}WithPruning", [], bases=(PruningOptions, options))
+    config.__module__ = __name__
+    # Where pickle looks for them.
+    globals().update({criterion.__name__: criterion, config.__name__: config})
     register_criterion(f"{name}_with_pruning", dataclass=config)(criterion)
 
 

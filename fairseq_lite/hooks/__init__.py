@@ -84,6 +84,13 @@ HOOKS = (
         "hooks.checked_loading:check_and_decompress_checkpoints",
     ),
     Hook(
+        "fairseq.trainer:Trainer.train_step",
+        ("self", "samples", "raise_oom"),
+        "training a pruned model without its masks brings neurons back, which nothing else would say",
+        "all",
+        "hooks.revived_neurons:warn_of_revived_neurons",
+    ),
+    Hook(
         "sys:excepthook",
         None,
         "a user's mistake ends a command on one line and exit code 2, an interrupt on 130, not on a traceback",

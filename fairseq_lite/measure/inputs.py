@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, List, Tuple
 
 import torch.nn as nn
-from fairseq.models import FairseqEncoderDecoderModel, FairseqLanguageModel
+from fairseq.models import FairseqEncoderDecoderModel, FairseqLanguageModel, FairseqMultiModel
+from fairseq.models.masked_lm import MaskedLMModel
 from fairseq.models.roberta import RobertaModel
+from fairseq.modules import SinusoidalPositionalEmbedding
+from torch import Tensor
 
 from fairseq_lite.errors import UserError
 
@@ -14,7 +17,7 @@ ENCODER_DECODER, LANGUAGE_MODEL, ENCODER = "encoder-decoder", "language model", 
 KINDS = {
     ENCODER_DECODER: FairseqEncoderDecoderModel,
     LANGUAGE_MODEL: FairseqLanguageModel,
-    ENCODER: RobertaModel,
+    ENCODER: (RobertaModel, MaskedLMModel),
 }
 LENGTH_OPTIONS = {
     ENCODER_DECODER: ("--src-len", "--tgt-len"),
@@ -23,12 +26,17 @@ LENGTH_OPTIONS = {
 }
 
 
+def measured_part(model: nn.Module) -> nn.Module:
+    """What of a model processes a sentence: of a multilingual one the model of its first language pair."""
+    return next(iter(model.models.values())) if isinstance(model, FairseqMultiModel) else model
+
+
 def kind_of(model: nn.Module) -> str:
     """A key of KINDS; raises UserError for a model of none."""
     for kind, base in KINDS.items():
         if isinstance(model, base):
             return kind
-    raise UserError(f"{type(model).__name__}: is neither an encoder-decoder, a language model nor a RoBERTa encoder")
+    raise UserError(f"{type(model).__name__}: is neither an encoder-decoder, a language model nor a BERT")
 
 
 def checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
@@ -43,11 +51,27 @@ def checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
     return [given[option] for option in options]
 
 
-def output_options(model: nn.Module) -> Dict[str, Any]:
-    """Keyword arguments of a forward pass that leave out an encoder's vocabulary projection.
+def allow_length(model: nn.Module, tgt_len: int) -> None:
+    """Let a model with sinusoidal positions, or none, write `tgt_len` tokens, whatever its options said.
 
-    Its output is then that of the first classification head, or the features if it has no head.
+    Learned positions end where they end: `checked_lengths` then refuses what is longer.
     """
+    decoder = getattr(model, "decoder", None)
+    positions = getattr(decoder, "embed_positions", None)
+    if decoder is not None and (positions is None or isinstance(positions, SinusoidalPositionalEmbedding)):
+        decoder.max_target_positions = max(decoder.max_target_positions, tgt_len)
+
+
+def run_once(model: nn.Module, *inputs: Tensor) -> Tuple[Any, ...]:
+    """A forward pass over tokens: [B, T]; the first of what it returns is the output.
+
+    An encoder's vocabulary projection is left out: RoBERTa's output is that of its first classification head, or the
+    features if it has no head.
+    """
+    if isinstance(model, MaskedLMModel):
+        layers, sentence = model.encoder.sentence_encoder(*inputs)
+        return sentence, layers
     if kind_of(model) != ENCODER:
-        return {}
-    return {"features_only": True, "classification_head_name": next(iter(model.classification_heads), None)}
+        return model(*inputs)
+    head = next(iter(model.classification_heads), None)
+    return model(*inputs, features_only=True, classification_head_name=head)

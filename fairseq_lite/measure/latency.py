@@ -14,7 +14,14 @@ from fairseq.data import Dictionary
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
-from fairseq_lite.measure.inputs import ENCODER, LANGUAGE_MODEL, checked_lengths, kind_of, output_options
+from fairseq_lite.measure.inputs import (
+    ENCODER,
+    LANGUAGE_MODEL,
+    checked_lengths,
+    kind_of,
+    measured_part,
+    run_once,
+)
 from fairseq_lite.measure.timing import milliseconds_in_turns
 
 WARM_UP_ROUNDS = 2
@@ -66,11 +73,12 @@ def batch_run(model: nn.Module, batch_size: int, src_len: int, tgt_len: int, bea
     has one. The others generate exactly `tgt_len` tokens a sentence, its end included, by fairseq's SequenceGenerator;
     an encoder-decoder reads `src_len` made-up tokens first.
     """
+    model = measured_part(model)
     checked_lengths(model, src_len, tgt_len)
     model.eval()
     if kind_of(model) == ENCODER:
-        tokens, options = _made_up_tokens(model.encoder.dictionary, batch_size, src_len), output_options(model)
-        return lambda: model(tokens, **options)
+        tokens = _made_up_tokens(model.encoder.dictionary, batch_size, src_len)
+        return lambda: run_once(model, tokens)
     model.prepare_for_inference_(SimpleNamespace(generation=SimpleNamespace(beam=beam)))
     # The end of the sentence comes one step after the longest that the generator may grow.
     steps = tgt_len - 1

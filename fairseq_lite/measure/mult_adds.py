@@ -6,17 +6,18 @@ from typing import Dict, List, Tuple
 
 import torch
 import torch.nn as nn
-from fairseq.modules import AdaptiveInput
+from fairseq.modules import AdaptiveInput, CharacterTokenEmbedder
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.counted_convolutions import counted_convolutions
-from fairseq_lite.measure.inputs import ENCODER, checked_lengths, kind_of, output_options
+from fairseq_lite.measure.inputs import ENCODER, checked_lengths, kind_of, measured_part, run_once
 from fairseq_lite.measure.operators import FREE, HANDLERS
 from fairseq_lite.measure.parameters import count_parameters, count_parameters_without_embeddings
 
 OUTPUT_PROJECTION = "decoder.output_projection"
+EMBEDDINGS_THAT_MULTIPLY = (AdaptiveInput, CharacterTokenEmbedder)
 
 
 @dataclass
@@ -35,26 +36,27 @@ class _ForwardPass(nn.Module):
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self.options = output_options(model)
 
     def forward(self, *inputs):
-        return self.model(*inputs, **self.options)[0]
+        return run_once(self.model, *inputs)[0]
 
 
 def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
     """Counts one teacher-forced pass of a sentence pair, or `tgt_len` tokens in a language model.
 
-    An encoder (RoBERTa) reads `src_len` tokens, to its first classification head if it has one. Embeddings (adaptive
+    An encoder reads `src_len` tokens, RoBERTa's to its first classification head if it has one; of a multilingual
+    model its first language pair counts, with the parameters of all. Embeddings (adaptive
     ones with their projections) and the projections to the vocabulary are left out; a depthwise convolution costs K
     per output element (Wu et al., 2020, arXiv 2004.11886). The model stays as it was. Raises UserError for another
     kind of model, for lengths that it does not take, and for an operator without a rule.
     """
-    inputs = _inputs(model, checked_lengths(model, src_len, tgt_len))
-    _check_output_projection(model)
-    with _evaluation(model), counted_convolutions():
-        counts = _count_by_module(model, inputs)
-    for name, module in model.named_modules():
-        if isinstance(module, AdaptiveInput) or name == OUTPUT_PROJECTION:
+    part = measured_part(model)
+    inputs = _inputs(part, checked_lengths(part, src_len, tgt_len))
+    _check_output_projection(part)
+    with _evaluation(part), counted_convolutions():
+        counts = _count_by_module(part, inputs)
+    for name, module in part.named_modules():
+        if isinstance(module, EMBEDDINGS_THAT_MULTIPLY) or name == OUTPUT_PROJECTION:
             _leave_out(counts, name)
     total = counts.pop("")
     by_module = {name: count for name, count in counts.items() if count}

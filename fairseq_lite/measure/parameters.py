@@ -1,9 +1,9 @@
 """Parameter counts; a parameter shared by several modules counts once."""
 
 import torch.nn as nn
-from fairseq.modules import AdaptiveInput
+from fairseq.modules import AdaptiveInput, CharacterTokenEmbedder
 
-EMBEDDINGS = (nn.Embedding, AdaptiveInput)
+EMBEDDINGS = (nn.Embedding, AdaptiveInput, CharacterTokenEmbedder)
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -18,8 +18,7 @@ EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER = (
     "embeddings", "attention", "convolution", "FFN", "output", "norms, other weights",
 )  # fmt: skip
 OPTIMIZER, REST = "optimizer", "options and the rest"
-WEIGHTS = (EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER)
-PARTS = (*WEIGHTS, REST, OPTIMIZER)
+PARTS = (EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER, OPTIMIZER, REST)
 # The first pattern that is found in a weight's name tells its part.
 _PATTERNS = (
     (OTHER, r"norm"),

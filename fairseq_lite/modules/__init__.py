@@ -1,6 +1,5 @@
 from fairseq_lite.modules.dynamic_conv import DynamicConv
 from fairseq_lite.modules.feature_maps import FEATURE_MAPS
-from fairseq_lite.modules.incremental_state import IncrementalState
 from fairseq_lite.modules.lightweight_conv import LightweightConv
 from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
@@ -12,7 +11,6 @@ __all__ = [
     "CONVOLUTIONS",
     "DynamicConv",
     "FEATURE_MAPS",
-    "IncrementalState",
     "LSRA",
     "LightweightConv",
     "LinearAttention",

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.modules.pruned_linear import dense
 
 
 class FeatureMap(nn.Module):
@@ -23,6 +24,17 @@ class FeatureMap(nn.Module):
         self.head_dim = head_dim
         self.feature_dim = feature_dim
         self.query_scale = 1.0
+
+    def for_heads_of(self, head_dim: int) -> "FeatureMap":
+        """The same map with new weights for heads of another width, which pruning left; itself for the present one.
+
+        Queries keep their scale, as the heads' products keep their size: what was pruned added zeros to them.
+        """
+        if head_dim == self.head_dim:
+            return self
+        fitted = type(self)(self.num_heads, head_dim, self.feature_dim)
+        fitted.query_scale = self.query_scale
+        return fitted
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, head_dim={self.head_dim}, feature_dim={self.feature_dim}"
@@ -45,6 +57,7 @@ class T2RFeatureMap(FeatureMap):
     @torch.no_grad()
     def fold(self, projection: nn.Linear, scale: float) -> nn.Linear:
         """The linear layer that makes W (scale * projection(x)) + b in one go, [..., H * k]."""
+        projection = dense(projection)
         folded = nn.Linear(projection.in_features, self.num_heads * self.feature_dim)
         weight = projection.weight.float().view(self.num_heads, self.head_dim, -1)
         folded.weight.copy_((scale * self.weight.float() @ weight).flatten(0, 1))

@@ -4,8 +4,6 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.modules.incremental_state import IncrementalState
-
 
 class LSRA(nn.Module):
     """Long-short range attention: the first channels attend, the others are convolved (arXiv 2004.11886).
@@ -40,7 +38,7 @@ class LSRA(nn.Module):
         key: Optional[Tensor],
         value: Optional[Tensor],
         key_padding_mask: Optional[Tensor] = None,
-        incremental_state: Optional[IncrementalState] = None,
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
         need_weights: bool = True,
         static_kv: bool = False,
         attn_mask: Optional[Tensor] = None,
@@ -65,12 +63,14 @@ class LSRA(nn.Module):
         convolved = self.conv(short_range, key_padding_mask, incremental_state)
         return torch.cat([attended, convolved], dim=-1), weights
 
-    def _get_input_buffer(self, incremental_state: Optional[IncrementalState]) -> Dict[str, Optional[Tensor]]:
+    def _get_input_buffer(
+        self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]
+    ) -> Dict[str, Optional[Tensor]]:
         return self.attention._get_input_buffer(incremental_state)
 
     def _set_input_buffer(
         self,
-        incremental_state: IncrementalState,
+        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
         buffer: Dict[str, Optional[Tensor]],
     ):
         return self.attention._set_input_buffer(incremental_state, buffer)

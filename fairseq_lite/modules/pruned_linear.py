@@ -1,4 +1,6 @@
-from typing import NamedTuple, Optional
+"""Linear layers of the neurons that pruning left."""
+
+from typing import Dict, NamedTuple, Optional
 
 import torch
 import torch.nn as nn
@@ -58,6 +60,30 @@ class PrunedLinear(nn.Linear):
         y = F.linear(pick(x, self.inputs), self.weight, self.bias)
         return scatter(y, self.outputs, self.out_features)
 
+    @torch.no_grad()
+    def dense(self) -> nn.Linear:
+        """The ordinary linear layer of the same outputs, with zeros for what is not looked at or not computed."""
+        linear = nn.Linear(self.in_features, self.out_features, self.bias is not None).to(self.weight)
+        linear.load_state_dict(dense_state(self.state_dict(), self.in_features, self.out_features))
+        return linear
+
     def extra_repr(self) -> str:
         kept, of = tuple(self.weight.shape), (self.out_features, self.in_features)
         return f"in_features={kept[1]} of {of[1]}, out_features={kept[0]} of {of[0]}, bias={self.bias is not None}"
+
+
+def dense(linear: nn.Linear) -> nn.Linear:
+    """An ordinary linear layer of the same outputs; itself if it is one."""
+    return linear.dense() if isinstance(linear, PrunedLinear) else linear
+
+
+def dense_state(state: Dict[str, Tensor], in_features: int, out_features: int) -> Dict[str, Tensor]:
+    """The state of an ordinary linear layer from that of a pruned one: weight, maybe bias, inputs and outputs."""
+    weight, bias = state["weight"], state.get("bias")
+    rows = state.get("outputs", torch.arange(out_features))
+    columns = state.get("inputs", torch.arange(in_features))
+    full = weight.new_zeros(out_features, in_features)
+    full[rows.unsqueeze(1), columns] = weight
+    if bias is None:
+        return {"weight": full}
+    return {"weight": full, "bias": bias.new_zeros(out_features).index_copy(0, rows, bias)}

@@ -122,8 +122,11 @@ class Cuts:
         return Cut(everything(inputs), everything(outputs))
 
     def real(self) -> Dict[str, Cut]:
-        """Those after which something is gone."""
-        return {name: cut for name, cut in self.by_name.items() if cut.widths() != self._no_cut(name).widths()}
+        """Those that remove something, under every name that the model has for a layer."""
+        changed = [name for name, cut in self.by_name.items() if cut.widths() != self._no_cut(name).widths()]
+        real = {self.linear(name): self.by_name[name] for name in changed}
+        everywhere = self.model.named_modules(remove_duplicate=False)
+        return {name: real[module] for name, module in everywhere if module in real}
 
 
 def _is_zero_at_zero(activation: Callable[[Tensor], Tensor]) -> bool:
@@ -143,8 +146,11 @@ def _cut_attention(cuts: Cuts, name: str, attention: nn.Module) -> None:
         return
     widths = [kept.sum(dim=1).max() for kept in (values, pairs) if kept is not None]
     head_width = max(1, int(max(widths)))
-    for projection in (q, k) if pairs is not None else ():
-        cuts.cut_outputs(projection, in_heads(pairs, head_width, cuts.linear(projection)))
+    if pairs is not None:
+        # of q and k the same ones, whose rows so are pairs in a shrunk model too
+        channels = in_heads(pairs, head_width, cuts.linear(q))
+        cuts.cut_outputs(q, channels)
+        cuts.cut_outputs(k, channels)
     channels = in_heads(values, head_width, cuts.linear(v))
     cuts.cut_outputs(v, channels)
     cuts.cut_inputs(out, channels)

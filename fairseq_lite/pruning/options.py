@@ -78,6 +78,11 @@ def _check_components(flag: str, option: Optional[str], components: Sequence[str
         raise UserError(f"{flag} {option}: q and k are pruned as pairs; name both or none of them")
 
 
+def prunes_nothing(options: PruningOptions) -> bool:
+    """Whether all targets are 0: only what the model has lost already stays zero."""
+    return not any([options.pruning_target or 0.0, *targets_of(options.pruning_targets).values()])
+
+
 def _check_targets(options: PruningOptions) -> None:
     targets, chosen = targets_of(options.pruning_targets), components_of(options.pruning_components)
     given = f"--pruning-targets {options.pruning_targets}"
@@ -98,6 +103,8 @@ def _check_targets(options: PruningOptions) -> None:
 
 
 def _check_schedule(options: PruningOptions) -> None:
+    if options.pruning_end is None and prunes_nothing(options):
+        return
     if options.pruning_end is None:
         raise UserError("--pruning-end: not given; give the update in which the target is reached")
     if options.pruning_start < 0 or options.pruning_end < options.pruning_start:
@@ -117,7 +124,7 @@ def check(options: PruningOptions) -> None:
     _check_schedule(options)
     last = options.pruning_max_update
     # a training in parts ends before, and means it
-    if isinstance(last, int) and 0 < last < options.pruning_end:
+    if isinstance(last, int) and 0 < last < (options.pruning_end or 0):
         logger.warning(
             f"--pruning-end {options.pruning_end}: lies beyond --max-update {last}; "
             "the target is not reached unless the training is resumed"

@@ -12,7 +12,9 @@ from fairseq_lite.pruning.units import Layer, Units
 
 def schedule(options: PruningOptions) -> Schedule:
     """When how much is pruned, by the options."""
-    return Schedule(options.pruning_start, options.pruning_end, options.pruning_steps)
+    # without a target there may be no end
+    end = options.pruning_start if options.pruning_end is None else options.pruning_end
+    return Schedule(options.pruning_start, end, options.pruning_steps)
 
 
 def chosen_groups(options: PruningOptions, layers: List[Layer]) -> List[Units]:

@@ -37,6 +37,8 @@ class Pruner:
         self.masks = Masks(self.groups)
         self.steps_done = self._steps_in_the_weights(updates)
         self.collecting = False
+        # A function and no method, which a copy of the model would copy with the pruner and all its masks.
+        self._hook = lambda _, state, prefix, *rest: self._zero_in_state(state, prefix)
         self._watch(model)
 
     def _steps_in_the_weights(self, updates: int) -> int:
@@ -48,9 +50,23 @@ class Pruner:
             for parameter in group.parameters:
                 if parameter.requires_grad:
                     parameter.register_hook(partial(self._see_gradient, number, parameter))
-        # Called after the state is gathered, whose tensors are the weights: so saving a model also zeroes its weights.
-        # torch has a public name for it from 2.5 on only.
-        model._register_state_dict_hook(lambda *_: self.masks.apply())
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._names = [[names[id(parameter)] for parameter in group.parameters] for group in self.groups]
+        self.keep_zero_in(model)
+
+    def keep_zero_in(self, model: nn.Module) -> None:
+        """Let the model, or a moving average of it, have what is pruned as zeros whenever its state is asked for."""
+        if not any(hook is self._hook for hook in model._state_dict_hooks.values()):
+            # torch has a public name for it from 2.5 on only.
+            model._register_state_dict_hook(self._hook)
+
+    def _zero_in_state(self, state: Dict[str, Tensor], prefix: str) -> None:
+        """Zero what is pruned in a state dict, whose tensors are the weights: so the weights become zero too."""
+        for number in self.masks.touched:
+            group, units = self.groups[number], self.masks.pruned[number]
+            for name in self._names[number]:
+                tensor = state[prefix + name]
+                tensor.masked_fill_(group.expand(units, tensor), 0.0)
 
     def _see_gradient(self, number: int, parameter: Tensor, gradient: Tensor) -> Tensor:
         if self.collecting:

@@ -9,12 +9,17 @@ from typing import Dict, List, Tuple
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.checkpoints import Checkpoint, architecture_of, build_model_of, model_options
+from fairseq_lite.checkpoints import (
+    Checkpoint,
+    StateDict,
+    architecture_of,
+    build_model_of,
+    model_options,
+    require_finite,
+)
 from fairseq_lite.models.pruned import unpruned_options
 from fairseq_lite.pruning.neurons import COMPONENTS, component_of, prunable_layers
 from fairseq_lite.pruning.units import Layer, zero_rows
-
-StateDict = Dict[str, Tensor]
 
 # Before the components of attention to the source.
 CROSS = "x"
@@ -93,9 +98,10 @@ def _pruned_weights(state: StateDict, layer: Layer) -> int:
 def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
     """The sparsity of a checkpoint, masked or shrunk, against the model that it was before.
 
-    Raises UserError for an architecture that is not known.
+    Raises UserError for an architecture that cannot be measured and for weights that are not finite.
     """
     state = checkpoint["model"]
+    require_finite(state, path)
     layers = prunable_layers(_model_before_pruning(checkpoint, path))
     removed = any(layer.linear.weight.shape != state[f"{layer.name}.weight"].shape for layer in layers)
     if removed or any(_zero_neurons(state, layer.name) for layer in layers):

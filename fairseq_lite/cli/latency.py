@@ -33,6 +33,10 @@ PASSES = {
 }
 
 
+# torch aborts the process where the system does not give it as many
+MOST_THREADS = 1024
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoints; the first is what others speed up")
     add_length_arguments(parser)

@@ -22,6 +22,8 @@ def system_failure(error: BaseException) -> Optional[str]:
     if isinstance(error, RuntimeError) and re.search(_UNWRITTEN, text(error)):
         return "a checkpoint could not be written; is the disk full?"
     # torch seeks in a truncated file to places before its start
+    if isinstance(error, IsADirectoryError) and error.filename:
+        return f"{error.filename}: is a folder; give the path of a file"
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         reason = error.strerror[0].lower() + error.strerror[1:]
         return f"{os.fspath(error.filename)}: {reason}" if isinstance(error.filename, (str, os.PathLike)) else reason

@@ -14,8 +14,8 @@ def perplexity(output):
 
 
 def assert_one_line(process, *parts):
-    """The process failed, and what it says of that is one line with all parts in it."""
-    assert process.returncode != 0
+    """The process ended on a user's mistake, and what it says of that is one line with all parts in it."""
+    assert process.returncode == 2
     assert "Traceback" not in process.stderr
     complaints = [line for line in process.stderr.splitlines() if "error: " in line]
     assert len(complaints) == 1, process.stderr

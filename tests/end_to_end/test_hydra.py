@@ -1,6 +1,7 @@
 """fairseq-hydra-train, with the options in a configuration file."""
 
 import pytest
+from checks import assert_one_line
 
 CONFIGURATION = """
 # @package _group_
@@ -18,15 +19,15 @@ model: {_name: "???"}
 
 @pytest.fixture
 def hydra_train(run, plugin, load, tmp_path):
-    """Trains for three updates and returns the checkpoint."""
+    """Trains for three updates and returns the checkpoint, or the process where it fails."""
     (tmp_path / "toy.yaml").write_text(CONFIGURATION)
 
-    def train(*overrides):
-        run(
+    def train(*overrides, succeeds=True):
+        process = run(
             "fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "toy",
-            f"common.user_dir={plugin}", f"checkpoint.save_dir={tmp_path}", *overrides,
+            f"common.user_dir={plugin}", f"checkpoint.save_dir={tmp_path}", *overrides, succeeds=succeeds,
         )  # fmt: skip
-        return load(tmp_path / "checkpoint_last.pt")
+        return load(tmp_path / "checkpoint_last.pt") if succeeds else process
 
     return train
 
@@ -53,3 +54,12 @@ def test_encoder_decoder(hydra_train, corpus, task, name, option, value):
         f"model._name={name}", f"+model.{option}={value}",
     )  # fmt: skip
     assert state["cfg"]["model"][option] == value
+
+
+def test_mistake(hydra_train, corpus, tmp_path):
+    process = hydra_train(
+        "task._name=translation", f"task.data={corpus}", "+task.source_lang=de", "+task.target_lang=en",
+        "model._name=lite_transformer_tiny", "+model.encoder_kernel_sizes='3'", succeeds=False,
+    )  # fmt: skip
+    assert_one_line(process, "--encoder-kernel-sizes 3")
+    assert not list(tmp_path.glob("*.pt"))

@@ -165,6 +165,7 @@ def test_table_of_the_command(run, timed, capsys, line, caption):
         ("b.pt --rounds 0", "--rounds 0: must be at least 1"),
         ("b.pt --beam 0", "--beam 0: must be at least 1"),
         ("b.pt --threads 0", "--threads 0: must be at least 1"),
+        ("b.pt --threads 100000000", "--threads 100000000: must be at most 1024"),
         ("b.pt --src-len 0", "b.pt: --src-len 0: this model takes 1 to"),
         ("roberta.pt --src-len 41", "roberta.pt: --src-len 41: this model takes 1 to 40 tokens"),
         ("b.pt lm.pt", r"lm.pt: is a model of another kind \(language model\) than b.pt \(encoder-decoder\)"),

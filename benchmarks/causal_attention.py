@@ -1,4 +1,4 @@
-"""Causal linear attention in chunks against its masked T x T form and torch's softmax attention, forward and backward.
+"""Causal linear attention in chunks, by all T x T products, and torch's softmax attention, forward and backward.
 
     python benchmarks/causal_attention.py [--quick] [--output FILE.md]
 
@@ -29,7 +29,7 @@ def chunked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return divide(numerator, denominator)
 
 
-def masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def quadratic(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The same by all T x T products."""
     scores = (q @ k.transpose(-1, -2)).tril()
     return divide(scores @ v, scores.sum(-1))
@@ -65,8 +65,8 @@ def measure(length: int, repetitions: int) -> list[object]:
     features = torch.rand(2, 1, HEADS, length, FEATURES).unbind()
     *heads, v, gradient = torch.randn(4, 1, HEADS, length, HEAD_DIM).unbind()
     linear, wide = ([x.clone().requires_grad_() for x in (*qk, v)] for qk in (features, heads))
-    torch.testing.assert_close(chunked(*linear), masked(*linear), rtol=1e-4, atol=1e-4)
-    sides = [(chunked, linear), (masked, linear), (softmax, wide)]
+    torch.testing.assert_close(chunked(*linear), quadratic(*linear), rtol=1e-4, atol=1e-4)
+    sides = [(chunked, linear), (quadratic, linear), (softmax, wide)]
     times = median_milliseconds(
         [lambda attend=attend, inputs=inputs: forward_backward(attend, inputs, gradient) for attend, inputs in sides],
         repetitions,
@@ -78,8 +78,8 @@ def measure(length: int, repetitions: int) -> list[object]:
 
 
 def table(lengths: tuple[int, ...], repetitions: int) -> str:
-    times = ["ours, ms", "masked, ms", "softmax, ms", "masked / ours", "softmax / ours"]
-    header = ["T", *times, "saved by ours, MB", "by masked, MB", "by softmax, MB"]
+    times = ["ours, ms", "quadratic, ms", "softmax, ms", "quadratic / ours", "softmax / ours"]
+    header = ["T", *times, "saved by ours, MB", "by quadratic, MB", "by softmax, MB"]
     return markdown_table(header, [measure(length, repetitions) for length in lengths])
 
 

@@ -8,11 +8,13 @@ from fairseq.distributed import fsdp_wrap
 from fairseq.models.transformer import TransformerConfig, TransformerModelBase
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
+from fairseq.modules import LearnedPositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.linear_attention_layers import all_causal_attention_is_linear
 from fairseq_lite.models.options import EncoderDecoderOptions, as_namespace
+from fairseq_lite.modules import IncrementalState
 
 
 def check_tokens(tokens: torch.Tensor, padding_idx: int, max_positions: int, option: str) -> None:
@@ -40,7 +42,11 @@ def no_future_mask(x: torch.Tensor) -> Optional[torch.Tensor]:
 
 
 class Encoder(TransformerEncoderBase):
-    """fairseq's encoder of the layers that a subclass makes."""
+    """fairseq's encoder of the layers that a subclass makes.
+
+    `build_encoder_layer` is the narrowest hook that fairseq leaves, but it is not told a layer's number. So
+    `make_layers` hands the layers on one by one while fairseq's constructor runs.
+    """
 
     def __init__(self, cfg, dictionary, embed_tokens, return_fc: bool = False):
         self._layers = self.make_layers(cfg, return_fc)
@@ -69,15 +75,19 @@ class Encoder(TransformerEncoderBase):
 
 
 class Decoder(TransformerDecoderBase):
-    """fairseq's decoder of the layers that a subclass makes."""
+    """fairseq's decoder of the layers that a subclass makes, one by one as in Encoder."""
 
     def __init__(self, cfg, dictionary, embed_tokens, no_encoder_attn: bool = False, output_projection=None):
         self._layers = self.make_layers(cfg, no_encoder_attn)
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn, output_projection)
         del self._layers
         if all_causal_attention_is_linear(cfg):
-            # fairseq's mask of T x T would be all that grows quadratically with the length.
+            # fairseq's mask of T x T would be all that grows quadratically with the length. An attribute, since
+            # TorchScript compiles a method of this name in fairseq's class and not one that overrides it.
             self.buffered_future_mask = no_future_mask
+        self.longest = self.max_target_positions + int(bool(getattr(cfg, "add_bos_token", False)))
+        if isinstance(self.embed_positions, LearnedPositionalEmbedding):
+            self.longest = min(self.longest, self.embed_positions.max_positions)
 
     @torch.jit.unused
     def make_layers(self, cfg, no_encoder_attn: bool) -> Iterator[nn.Module]:
@@ -92,13 +102,13 @@ class Decoder(TransformerDecoderBase):
         self,
         prev_output_tokens,
         encoder_out: Optional[Dict[str, List[torch.Tensor]]] = None,
-        incremental_state: Optional[Dict[str, Dict[str, Optional[torch.Tensor]]]] = None,
+        incremental_state: Optional[IncrementalState] = None,
         full_context_alignment: bool = False,
         alignment_layer: Optional[int] = None,
         alignment_heads: Optional[int] = None,
     ):
         if not torch.jit.is_scripting() and incremental_state is None:
-            check_tokens(prev_output_tokens, self.padding_idx, self.max_target_positions, "max-target-positions")
+            check_tokens(prev_output_tokens, self.padding_idx, self.longest, "max-target-positions")
         return self.extract_features_scriptable(
             prev_output_tokens, encoder_out, incremental_state, full_context_alignment, alignment_layer, alignment_heads
         )
@@ -116,16 +126,21 @@ class EncoderDecoderModel(TransformerModelBase):
         cls.options.add_to(parser)
 
     @classmethod
-    def check(cls, cfg) -> None:
-        """Raise UserError for options that do not fit together."""
-
-    @classmethod
-    def build_model(cls, args, task):
-        cfg = TransformerConfig.from_namespace(as_namespace(args))
+    def complete(cls, cfg) -> None:
+        """Fill in the options that follow from others."""
         for side in (cfg.encoder, cfg.decoder):
             # fairseq's parser makes a list of what its build_model splits as a string
             if isinstance(side.layers_to_keep, list):
                 side.layers_to_keep = ",".join(map(str, side.layers_to_keep))
+
+    @classmethod
+    def check(cls, cfg) -> None:
+        """Raise UserError for options that do not fit together; changes none."""
+
+    @classmethod
+    def build_model(cls, args, task):
+        cfg = TransformerConfig.from_namespace(as_namespace(args))
+        cls.complete(cfg)
         cls.check(cfg)
         return super().build_model(cfg, task)
 

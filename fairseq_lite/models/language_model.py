@@ -19,8 +19,15 @@ class LanguageModel(TransformerLanguageModel):
         add_options(parser, cls.options())
 
     @classmethod
+    def complete(cls, cfg) -> None:
+        """Fill in the options that follow from others or that a language model has no choice of."""
+        if cfg.decoder.layers_to_keep:
+            cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
+        cfg.linear_attention = "causal"
+
+    @classmethod
     def check(cls, cfg) -> None:
-        """Raise UserError for options that do not fit together."""
+        """Raise UserError for options that do not fit together; changes none."""
 
     @classmethod
     def build_model(cls, args, task):
@@ -30,10 +37,9 @@ class LanguageModel(TransformerLanguageModel):
         without_layers.decoder_layers = 0
         without_layers.decoder_layers_to_keep = None
         stock = super().build_model(without_layers, task)
+        # fairseq stores these options in checkpoints, after it has filled in this one
         args.max_target_positions = without_layers.max_target_positions
         cfg = TransformerConfig.from_namespace(args)
-        if cfg.decoder.layers_to_keep:
-            cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
-        cfg.linear_attention = "causal"
+        cls.complete(cfg)
         cls.check(cfg)
         return cls(cls.decoder_class(cfg, task.target_dictionary, stock.decoder.embed_tokens, no_encoder_attn=True))

@@ -1,7 +1,7 @@
 """fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
 
 import copy
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 import torch.nn as nn
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
@@ -10,7 +10,8 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies, leave_fast_path
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
 
-POSITIONS = ("causal", "cross", "encoder")
+DECODER_POSITIONS = ("causal", "cross")
+POSITIONS = (*DECODER_POSITIONS, "encoder")
 
 
 def _listed(option: Optional[str]) -> List[str]:
@@ -24,15 +25,18 @@ def kept_layers(side) -> List[int]:
     return list(range(side.layers))
 
 
-def check_linear_attention(cfg) -> None:
-    """Raise UserError for options of linear attention that are unknown or do not fit the model."""
+def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
+    """Raise UserError for options of linear attention that are unknown or do not fit the model.
+
+    `positions`: where the model's attention can be linear.
+    """
     if cfg.feature_map is None:
         return
     if str(cfg.feature_map) not in FEATURE_MAPS:
         raise UserError(f"--feature-map {cfg.feature_map}: unknown; take one of {', '.join(FEATURE_MAPS)}")
-    unknown = [position for position in _listed(cfg.linear_attention) if position not in POSITIONS]
+    unknown = [position for position in _listed(cfg.linear_attention) if position not in positions]
     if unknown or not _listed(cfg.linear_attention):
-        raise UserError(f"--linear-attention {cfg.linear_attention}: take some of {', '.join(POSITIONS)}")
+        raise UserError(f"--linear-attention {cfg.linear_attention}: take some of {', '.join(positions)}")
     for option in ("causal_feature_dim", "cross_feature_dim"):
         size = getattr(cfg, option, 2)
         if size < 1 or size % 2 and str(cfg.feature_map) == "rfa":

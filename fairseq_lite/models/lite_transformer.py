@@ -9,6 +9,7 @@ from fairseq_lite.models.lsra_layers import (
     LiteTransformerEncoderLayer,
     check_decoder,
     check_side,
+    complete_decoder,
     kernel_sizes,
 )
 from fairseq_lite.models.options import LITE_TRANSFORMER_OPTIONS
@@ -36,6 +37,11 @@ class LiteTransformerModel(EncoderDecoderModel):
     options = LITE_TRANSFORMER_OPTIONS
     encoder_class = LiteTransformerEncoder
     decoder_class = LiteTransformerDecoder
+
+    @classmethod
+    def complete(cls, cfg):
+        super().complete(cfg)
+        complete_decoder(cfg)
 
     @classmethod
     def check(cls, cfg):

@@ -4,7 +4,7 @@ from fairseq.models import register_model
 
 from fairseq_lite.models.language_model import LanguageModel
 from fairseq_lite.models.lite_transformer import LiteTransformerDecoder
-from fairseq_lite.models.lsra_layers import check_decoder
+from fairseq_lite.models.lsra_layers import check_decoder, complete_decoder
 from fairseq_lite.models.options import LiteTransformerLanguageModelConfig
 
 
@@ -14,6 +14,11 @@ class LiteTransformerLanguageModel(LanguageModel):
 
     options = LiteTransformerLanguageModelConfig
     decoder_class = LiteTransformerDecoder
+
+    @classmethod
+    def complete(cls, cfg):
+        super().complete(cfg)
+        complete_decoder(cfg)
 
     @classmethod
     def check(cls, cfg):

@@ -8,6 +8,7 @@ from fairseq.modules.quant_noise import quant_noise
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.linear_attention_layers import (
+    DECODER_POSITIONS,
     LinearAttentionDecoderLayer,
     LinearAttentionEncoderLayer,
     check_linear_attention,
@@ -70,11 +71,15 @@ def check_side(side, name: str) -> None:
         )
 
 
+def complete_decoder(cfg) -> None:
+    """Put the decoder's feature map where layers look for that of the model."""
+    cfg.feature_map = cfg.decoder.feature_map
+
+
 def check_decoder(cfg) -> None:
     """Raise UserError for decoder options that do not fit together or that this attention has no meaning for."""
     check_side(cfg.decoder, "decoder")
-    cfg.feature_map = cfg.decoder.feature_map
-    check_linear_attention(cfg)
+    check_linear_attention(cfg, DECODER_POSITIONS)
     for option in ("cross_self_attention", "scale_heads"):
         if getattr(cfg, option, False):
             raise UserError(f"--{option.replace('_', '-')}: not possible with long-short range attention; leave it out")

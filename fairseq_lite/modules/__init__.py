@@ -1,5 +1,6 @@
 from fairseq_lite.modules.dynamic_conv import DynamicConv
 from fairseq_lite.modules.feature_maps import FEATURE_MAPS
+from fairseq_lite.modules.incremental_state import IncrementalState
 from fairseq_lite.modules.lightweight_conv import LightweightConv
 from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
@@ -11,6 +12,7 @@ __all__ = [
     "CONVOLUTIONS",
     "DynamicConv",
     "FEATURE_MAPS",
+    "IncrementalState",
     "LSRA",
     "LightweightConv",
     "LinearAttention",

@@ -19,9 +19,9 @@ def taps_of_band(band: Tensor, kernel_size: int) -> Tensor:
 def band_of_taps(taps: Tensor) -> Tensor:
     """Inverse of `taps_of_band`, with zeros elsewhere: [N, L, K] -> [N, L, L + K - 1]."""
     rows, length, kernel_size = taps.shape
-    band = torch.zeros([rows, length, length + kernel_size - 1], dtype=taps.dtype, device=taps.device)
-    taps_of_band(band, kernel_size).copy_(taps)
-    return band
+    columns = length + kernel_size - 1
+    # Rows that are one column too long, one after another, move each row by one more column.
+    return F.pad(taps, [0, length]).flatten(1)[:, : length * columns].view(rows, length, columns)
 
 
 def _receptive_field(start: int, stop: int, kernel_size: int, left: int, length: int) -> Tuple[int, int]:

@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-State = Tuple[Tensor, Tensor]
-Product = Tuple[Tensor, Tensor, State]
+Sums = Tuple[Tensor, Tensor]
+Product = Tuple[Tensor, Tensor, Sums]
 
 # With 32 features and 64 channels a head, the triangle of so many positions costs about as much as their state.
 CHUNK = 64
 
 
 def causal_product(
-    q: Tensor, k: Tensor, v: Tensor, state: Optional[State] = None, log_decay: Optional[Tensor] = None
+    q: Tensor, k: Tensor, v: Tensor, state: Optional[Sums] = None, log_decay: Optional[Tensor] = None
 ) -> Product:
     """The causal product after a state by the form that suits the length."""
     if q.size(2) == 1:
@@ -30,8 +30,8 @@ def causal_product(
     return chunked(q, k, v, state, log_decay)
 
 
-def masked(
-    q: Tensor, k: Tensor, v: Tensor, state: Optional[State] = None, log_decay: Optional[Tensor] = None
+def quadratic(
+    q: Tensor, k: Tensor, v: Tensor, state: Optional[Sums] = None, log_decay: Optional[Tensor] = None
 ) -> Product:
     """The reference: all T x T products, of which a triangle is kept."""
     if log_decay is None:
@@ -51,7 +51,7 @@ def masked(
 
 
 def recurrent_step(
-    q: Tensor, k: Tensor, v: Tensor, state: Optional[State] = None, log_decay: Optional[Tensor] = None
+    q: Tensor, k: Tensor, v: Tensor, state: Optional[Sums] = None, log_decay: Optional[Tensor] = None
 ) -> Product:
     """One position, T = 1."""
     if state is None:
@@ -69,7 +69,7 @@ def chunked(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    state: Optional[State] = None,
+    state: Optional[Sums] = None,
     log_decay: Optional[Tensor] = None,
     chunk: int = CHUNK,
 ) -> Product:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules.depthwise_conv import depthwise_conv
+from fairseq_lite.modules.incremental_state import IncrementalState
 
 
 def xavier_linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
@@ -85,7 +86,7 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
         self,
         x: Tensor,
         padding_mask: Optional[Tensor] = None,
-        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
+        incremental_state: Optional[IncrementalState] = None,
     ) -> Tensor:
         """x: [T, B, C], padding_mask: [B, T] with True on padding; returns [T, B, C].
 
@@ -102,7 +103,7 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
         x = depthwise_conv(x, taps, self.left) if incremental_state is None else self.step(x, taps, incremental_state)
         return self.linear2(x)
 
-    def step(self, x: Tensor, taps: Tensor, incremental_state: Dict[str, Dict[str, Optional[Tensor]]]) -> Tensor:
+    def step(self, x: Tensor, taps: Tensor, incremental_state: IncrementalState) -> Tensor:
         """Convolve the next columns x: [T, B, C] with the remembered ones; only causal kernels can."""
         assert self.causal, "incremental decoding needs a causal convolution"
         past = self.past_columns(incremental_state)
@@ -116,18 +117,16 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
         self.remember_columns(incremental_state, columns[T:])
         return out
 
-    def past_columns(self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Optional[Tensor]:
+    def past_columns(self, incremental_state: Optional[IncrementalState]) -> Optional[Tensor]:
         """The last K-1 columns before the convolution, [K-1, B, C], or None before the first step."""
         state = self.get_incremental_state(incremental_state, "columns")
         return None if state is None else state["past"]
 
-    def remember_columns(self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], columns: Tensor) -> None:
+    def remember_columns(self, incremental_state: IncrementalState, columns: Tensor) -> None:
         state: Dict[str, Optional[Tensor]] = {"past": columns}
         self.set_incremental_state(incremental_state, "columns", state)
 
-    def reorder_incremental_state(
-        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor
-    ) -> None:
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
         """Let the remembered columns follow the beams; new_order: [B']."""
         past = self.past_columns(incremental_state)
         if past is not None:

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from fairseq_lite.modules.causal_product import causal_product
 from fairseq_lite.modules.feature_maps import FeatureMap, T2RFeatureMap
+from fairseq_lite.modules.incremental_state import IncrementalState
 
 logger = logging.getLogger(__name__)
 
 # As in the T2R authors' code.
 LEAST_DENOMINATOR = 1e-2
-
-State = Dict[str, Dict[str, Optional[Tensor]]]
 
 
 def in_float32(x: Tensor) -> Tensor:
@@ -64,7 +63,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         key: Optional[Tensor],
         value: Optional[Tensor],
         key_padding_mask: Optional[Tensor] = None,
-        incremental_state: Optional[State] = None,
+        incremental_state: Optional[IncrementalState] = None,
         need_weights: bool = True,
         static_kv: bool = False,
         attn_mask: Optional[Tensor] = None,
@@ -113,7 +112,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         return in_float32(self.dropout_module(self._heads(self.v_proj(value))))
 
     def _attend_to_the_past(
-        self, q: Tensor, x: Tensor, padding_mask: Optional[Tensor], incremental_state: Optional[State]
+        self, q: Tensor, x: Tensor, padding_mask: Optional[Tensor], incremental_state: Optional[IncrementalState]
     ) -> Tuple[Tensor, Tensor]:
         k, v = self._keys(x, padding_mask), self._values(x)
         log_decay: Optional[Tensor] = None
@@ -132,7 +131,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         key: Optional[Tensor],
         value: Optional[Tensor],
         padding_mask: Optional[Tensor],
-        incremental_state: Optional[State],
+        incremental_state: Optional[IncrementalState],
     ) -> Tuple[Tensor, Tensor]:
         """S and z over all keys; those of a source are summed once and remembered."""
         past = self._recall(incremental_state)
@@ -144,7 +143,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         self._remember(incremental_state, sums)
         return sums
 
-    def _recall(self, incremental_state: Optional[State]) -> Optional[Tuple[Tensor, Tensor]]:
+    def _recall(self, incremental_state: Optional[IncrementalState]) -> Optional[Tuple[Tensor, Tensor]]:
         """S: [B, H, k, d] and z: [B, H, k] of the steps before, None before the first."""
         saved = self._get_input_buffer(incremental_state)
         if len(saved) == 0:
@@ -153,22 +152,22 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         assert S is not None and z is not None
         return S, z
 
-    def _remember(self, incremental_state: Optional[State], sums: Tuple[Tensor, Tensor]) -> None:
+    def _remember(self, incremental_state: Optional[IncrementalState], sums: Tuple[Tensor, Tensor]) -> None:
         if incremental_state is not None:
             buffer: Dict[str, Optional[Tensor]] = {"S": sums[0], "z": sums[1]}
             self._set_input_buffer(incremental_state, buffer)
 
-    def _get_input_buffer(self, incremental_state: Optional[State]) -> Dict[str, Optional[Tensor]]:
+    def _get_input_buffer(self, incremental_state: Optional[IncrementalState]) -> Dict[str, Optional[Tensor]]:
         saved = self.get_incremental_state(incremental_state, "attn_state")
         if saved is None:
             empty: Dict[str, Optional[Tensor]] = {}
             return empty
         return saved
 
-    def _set_input_buffer(self, incremental_state: State, buffer: Dict[str, Optional[Tensor]]):
+    def _set_input_buffer(self, incremental_state: IncrementalState, buffer: Dict[str, Optional[Tensor]]):
         return self.set_incremental_state(incremental_state, "attn_state", buffer)
 
-    def reorder_incremental_state(self, incremental_state: State, new_order: Tensor) -> None:
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
         """Let S and z follow the beams; new_order: [B']."""
         past = self._recall(incremental_state)
         if past is not None:

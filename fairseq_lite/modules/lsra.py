@@ -4,6 +4,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from fairseq_lite.modules.incremental_state import IncrementalState
+
 
 class LSRA(nn.Module):
     """Long-short range attention: the first channels attend, the others are convolved (arXiv 2004.11886).
@@ -38,7 +40,7 @@ class LSRA(nn.Module):
         key: Optional[Tensor],
         value: Optional[Tensor],
         key_padding_mask: Optional[Tensor] = None,
-        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
+        incremental_state: Optional[IncrementalState] = None,
         need_weights: bool = True,
         static_kv: bool = False,
         attn_mask: Optional[Tensor] = None,
@@ -63,14 +65,12 @@ class LSRA(nn.Module):
         convolved = self.conv(short_range, key_padding_mask, incremental_state)
         return torch.cat([attended, convolved], dim=-1), weights
 
-    def _get_input_buffer(
-        self, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]
-    ) -> Dict[str, Optional[Tensor]]:
+    def _get_input_buffer(self, incremental_state: Optional[IncrementalState]) -> Dict[str, Optional[Tensor]]:
         return self.attention._get_input_buffer(incremental_state)
 
     def _set_input_buffer(
         self,
-        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
+        incremental_state: IncrementalState,
         buffer: Dict[str, Optional[Tensor]],
     ):
         return self.attention._set_input_buffer(incremental_state, buffer)

@@ -27,6 +27,11 @@ def read_checkpoint(path: str) -> Checkpoint:
         raise UserError(_of_file(path, one_line(error) or unreadable_checkpoint(path, error))) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint or not checkpoint.get("cfg"):
         raise UserError(f"{path}: holds no model with its options; give a checkpoint that fairseq-train wrote")
+    model, extra_state = checkpoint["model"], checkpoint.get("extra_state")
+    if not isinstance(model, dict) or not all(map(torch.is_tensor, model.values())):
+        raise UserError(f"{path}: its entry 'model' holds no weights by name; give what fairseq-train wrote")
+    if not isinstance(extra_state, dict) or "model" not in checkpoint["cfg"]:
+        raise UserError(f"{path}: its options or its state of training are no checkpoint's of fairseq")
     return checkpoint
 
 

@@ -1,10 +1,24 @@
+"""fairseq-lite average: the mean of checkpoints' weights."""
+
 import os
 import re
 
-from fairseq_lite.checkpoints import average, derived_checkpoint, read_checkpoint, require_finite, write_checkpoint
+from fairseq_lite.checkpoints import (
+    Checkpoint,
+    average,
+    derived_checkpoint,
+    read_checkpoint,
+    require_finite,
+    shape_mismatches,
+    write_checkpoint,
+)
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import check_output
+from fairseq_lite.pruning.lost_masks import refuse_lost_masks
+
+# In the extra state of a mean: how many checkpoints it is of.
+AVERAGED = "averaged"
 
 
 def add_arguments(parser) -> None:
@@ -38,9 +52,33 @@ def run(args, rest) -> None:
             raise UserError(f"--last {args.last}: takes one folder and a number of at least 1")
         paths = last_checkpoints(paths[0], args.last)
     check_output(args.output, paths)
-    checkpoints = [read_checkpoint(path) for path in paths]
-    for checkpoint, path in zip(checkpoints, paths):
-        require_finite(checkpoint["model"], path)
-    mean = average([checkpoint["model"] for checkpoint in checkpoints], paths)
-    write_checkpoint(derived_checkpoint(checkpoints[-1], mean), args.output)
+    checkpoints = [_read(path) for path in paths]
+    refuse_forgotten_output(args.output, checkpoints[-1])
+    states = [checkpoint["model"] for checkpoint in checkpoints]
+    mean = average(states, paths)
+    refuse_lost_masks(states, paths)
+    result = derived_checkpoint(checkpoints[-1], mean)
+    result["extra_state"][AVERAGED] = len(paths)
+    write_checkpoint(result, args.output)
     print(f"averaged {len(paths)} checkpoints ({paths[0]} ... {paths[-1]}) into {args.output}")
+
+
+def _read(path: str) -> Checkpoint:
+    checkpoint = read_checkpoint(path)
+    require_finite(checkpoint["model"], path)
+    return checkpoint
+
+
+def refuse_forgotten_output(output: str, last_input: Checkpoint) -> None:
+    """Raise UserError where OUT is a checkpoint of the inputs' model but no mean: an input, with OUT left out."""
+    if not os.path.exists(output):
+        return
+    try:
+        found = read_checkpoint(output)
+    except UserError:
+        return
+    if AVERAGED not in found["extra_state"] and not shape_mismatches(found["model"], last_input["model"]):
+        raise UserError(
+            f"{output}: is a checkpoint of the same model, and would be written over; "
+            "name the file to write after the inputs, or remove this one"
+        )

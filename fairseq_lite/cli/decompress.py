@@ -1,5 +1,9 @@
-from fairseq_lite.checkpoints import read_checkpoint, write_checkpoint
+"""fairseq-lite decompress: a compressed checkpoint into a plain one."""
+
+from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
+from fairseq_lite.compression.states import Unsealed
+from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import check_output
 
 
@@ -11,6 +15,9 @@ def add_arguments(parser) -> None:
 def run(args, rest) -> None:
     no_more_arguments(rest)
     check_output(args.output, [args.input])
-    # Reading unpacks.
-    write_checkpoint(read_checkpoint(args.input), args.output)
+    checkpoint = read_checkpoint(args.input)
+    if not isinstance(checkpoint["model"], Unsealed):
+        raise UserError(f"{args.input}: is not compressed; give a checkpoint that `fairseq-lite compress` wrote")
+    require_finite(checkpoint["model"], args.input)
+    write_checkpoint({**checkpoint, "model": dict(checkpoint["model"])}, args.output)
     print(f"decompressed {args.input} into {args.output}")

@@ -2,13 +2,13 @@
 
 import json
 import os
-from typing import Dict, List
+from typing import Dict, Iterable, List
 
 from rich.table import Table
 
 from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.errors import UserError
-from fairseq_lite.measure.sizes import PARTS, bytes_by_part
+from fairseq_lite.measure.sizes import OPTIMIZER, REST, WEIGHTS, bytes_by_part
 
 DICTIONARIES = "dictionaries"
 
@@ -38,10 +38,27 @@ def run(args, rest) -> None:
         print_table(args.checkpoints, sizes)
 
 
+def weights(parts: Dict[str, int]) -> int:
+    """Bytes of a model's weights, which ratios compare: without the optimizer's state and the options."""
+    return sum(parts[part] for part in WEIGHTS)
+
+
+def ratio(first: Dict[str, int], parts: Dict[str, int]) -> float:
+    """How many times smaller the weights are than the first file's."""
+    return weights(first) / max(1, weights(parts))
+
+
 def as_json(paths: List[str], sizes: List[Dict[str, int]]) -> List[Dict]:
-    first = sum(sizes[0].values())
+    """An object a checkpoint: bytes by part, of the weights, of the optimizer and of the file with dictionaries."""
     return [
-        {"checkpoint": path, "bytes": parts, "total": sum(parts.values()), "ratio": first / sum(parts.values())}
+        {
+            "checkpoint": path,
+            "bytes": parts,
+            "weights": weights(parts),
+            "optimizer": parts[OPTIMIZER],
+            "total": sum(parts.values()),
+            "ratio": ratio(sizes[0], parts),
+        }
         for path, parts in zip(paths, sizes)
     ]
 
@@ -53,13 +70,19 @@ def print_table(paths: List[str], sizes: List[Dict[str, int]]) -> None:
     table.add_column("bytes", no_wrap=True)
     for path in paths:
         table.add_column(os.path.relpath(path, folder), justify="right", no_wrap=True)
-    for part in (*PARTS, DICTIONARIES):
-        if any(parts[part] for parts in sizes):
-            table.add_row(part, *(f"{parts[part]:,}" for parts in sizes))
+    _add_rows(table, WEIGHTS, sizes)
     table.add_section()
-    totals = [sum(parts.values()) for parts in sizes]
-    table.add_row("on disk", *(f"{total:,}" for total in totals))
-    table.add_row("times smaller", *(f"{totals[0] / total:.2f}" for total in totals))
+    table.add_row("weights", *(f"{weights(parts):,}" for parts in sizes))
+    table.add_row("times smaller", *(f"{ratio(sizes[0], parts):.2f}" for parts in sizes))
+    table.add_section()
+    _add_rows(table, (REST, OPTIMIZER, DICTIONARIES), sizes)
+    table.add_row("on disk", *(f"{sum(parts.values()):,}" for parts in sizes))
     # whole numbers, if need be in longer lines than the terminal's
     needed = console(width=1000).measure(table).maximum
     console(width=max(console().width, needed)).print(table)
+
+
+def _add_rows(table: Table, parts: Iterable[str], sizes: List[Dict[str, int]]) -> None:
+    for part in parts:
+        if any(size[part] for size in sizes):
+            table.add_row(part, *(f"{size[part]:,}" for size in sizes))

@@ -18,7 +18,8 @@ EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER = (
     "embeddings", "attention", "convolution", "FFN", "output", "norms, other weights",
 )  # fmt: skip
 OPTIMIZER, REST = "optimizer", "options and the rest"
-PARTS = (EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER, OPTIMIZER, REST)
+WEIGHTS = (EMBEDDINGS, ATTENTION, CONVOLUTION, FFN, OUTPUT, OTHER)
+PARTS = (*WEIGHTS, REST, OPTIMIZER)
 # The first pattern that is found in a weight's name tells its part.
 _PATTERNS = (
     (OTHER, r"norm"),

@@ -22,8 +22,6 @@ class LanguageModel(KeptLayersMixin, TransformerLanguageModel):
     @classmethod
     def complete(cls, cfg) -> None:
         """Fill in the options that follow from others or that a language model has no choice of."""
-        if cfg.decoder.layers_to_keep:
-            cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
         cfg.linear_attention = "causal"
 
     @classmethod

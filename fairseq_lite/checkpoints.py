@@ -179,6 +179,16 @@ def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     return model.eval()
 
 
+def distinct(state: StateDict) -> StateDict:
+    """A state dict's tensors, tied ones once, under the first of their names.
+
+    Tied is what lies in one place of memory, as torch.load leaves it. Compression alone also takes equal matrices for
+    tied (`first_of_equals`), since some checkpoints store them twice.
+    """
+    first: Dict[int, str] = {}
+    return {name: tensor for name, tensor in state.items() if first.setdefault(tensor.data_ptr(), name) == name}
+
+
 def shape_mismatches(found: StateDict, wanted: StateDict) -> List[str]:
     """Every difference between two state dicts in names and shapes, a phrase each."""
     missing = [f"{name} is missing" for name in wanted if name not in found]

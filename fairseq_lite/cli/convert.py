@@ -1,7 +1,7 @@
 import os
 from typing import Tuple
 
-from fairseq_lite.checkpoints import Checkpoint, write_checkpoint
+from fairseq_lite.checkpoints import Checkpoint, distinct, write_checkpoint
 from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.converters import CONVERTERS, FOLDER_CONVERTERS
 from fairseq_lite.errors import UserError
@@ -25,9 +25,9 @@ def run(args, rest) -> None:
         check_output(args.output, [args.input])
     convert = _convert_folder if args.format in FOLDER_CONVERTERS else _convert_file
     output, checkpoint = convert(args.format, args.input, args.output)
-    distinct = {tensor.data_ptr(): tensor.numel() for tensor in checkpoint["model"].values()}
+    numbers = sum(tensor.numel() for tensor in distinct(checkpoint["model"]).values())
     name = checkpoint["cfg"]["model"]._name
-    print(f"converted {args.input} into {output}: {name}, {sum(distinct.values()):,} numbers")
+    print(f"converted {args.input} into {output}: {name}, {numbers:,} numbers")
 
 
 def _check_folder(output: str, source: str) -> None:

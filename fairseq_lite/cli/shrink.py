@@ -4,6 +4,7 @@ from rich.table import Table
 
 from fairseq_lite.checkpoints import (
     Checkpoint,
+    distinct,
     model_of,
     read_checkpoint,
     write_checkpoint,
@@ -31,8 +32,8 @@ def run(args, rest) -> None:
 def _sizes(checkpoint: Checkpoint, path: str):
     """Parameters, bytes of the weights, and Mult-Adds."""
     counted = count_mult_adds(model_of(checkpoint, path))
-    weights = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in checkpoint["model"].values()}
-    return counted.parameters, sum(weights.values()), counted.total
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in distinct(checkpoint["model"]).values())
+    return counted.parameters, weights, counted.total
 
 
 def print_table(sizes) -> None:

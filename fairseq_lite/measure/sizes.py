@@ -9,6 +9,7 @@ from typing import Dict
 import torch
 
 from fairseq_lite.archives import load_file
+from fairseq_lite.checkpoints import StateDict, distinct
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.states import is_sealed, sealed_sizes
 from fairseq_lite.errors import UserError
@@ -59,12 +60,9 @@ def bytes_by_part(path: str) -> Dict[str, int]:
     return parts
 
 
-def _storage_sizes(state: Dict[str, torch.Tensor]) -> Dict[str, int]:
-    sizes, seen = {}, set()
-    for name, tensor in state.items():
-        sizes[name] = 0 if tensor.data_ptr() in seen else tensor.numel() * tensor.element_size()
-        seen.add(tensor.data_ptr())
-    return sizes
+def _storage_sizes(state: StateDict) -> Dict[str, int]:
+    stored = distinct(state)
+    return {name: tensor.numel() * tensor.element_size() if name in stored else 0 for name, tensor in state.items()}
 
 
 def _bytes_within(content) -> int:

@@ -112,6 +112,7 @@ FREE = (
     "aten::rsub",
     "aten::sigmoid",
     "aten::silu",
+    "aten::sin",
     "aten::softmax",
     "aten::sqrt",
     "aten::sub",

@@ -57,4 +57,5 @@ def run(args, rest) -> None:
 
 
 def _progress(names):
-    return track(names, description="compressing", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(names, "compressing", console=console, transient=True, disable=not console.is_terminal)

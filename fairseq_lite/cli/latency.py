@@ -24,17 +24,13 @@ from fairseq_lite.measure.inputs import (
 from fairseq_lite.measure.latency import Latency, measure_latency
 from fairseq_lite.measure.timing import environment
 
-# torch dies of more than the system can start.
-MOST_THREADS = 1024
+# torch aborts the process where the system does not give it as many threads, and takes no larger sizes than 2 ** 63
+MOST = {"--rounds": 10**6, "--batch-sizes": 10**6, "--beam": 10**4, "--threads": 1024}
 PASSES = {
     ENCODER_DECODER: "generation of {tgt_len} tokens from {src_len} source tokens, beam {beam}",
     LANGUAGE_MODEL: "generation of {tgt_len} tokens, beam {beam}",
     ENCODER: "one forward pass over {src_len} tokens",
 }
-
-
-# torch aborts the process where the system does not give it as many
-MOST_THREADS = 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,10 +78,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
         numbers["--threads"] = [args.threads]
     for option, values in numbers.items():
         for value in values:
-            if value < 1:
-                raise UserError(f"{option} {value}: must be at least 1")
-    if args.threads is not None and args.threads > MOST_THREADS:
-        raise UserError(f"--threads {args.threads}: must be at most {MOST_THREADS}")
+            if not 1 <= value <= MOST[option]:
+                raise UserError(f"{option} {value}: must be from 1 to {MOST[option]}")
 
 
 def _load_of_one_kind(args: argparse.Namespace) -> List[torch.nn.Module]:

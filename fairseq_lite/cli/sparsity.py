@@ -2,10 +2,10 @@
 
 from rich.table import Table
 
-from fairseq_lite.checkpoints import read_checkpoint
+from fairseq_lite.checkpoints import read_checkpoint, require_finite
 from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.output_files import check_output
-from fairseq_lite.pruning.plots import plot_sparsity
+from fairseq_lite.pruning.plots import check_picture, plot_sparsity
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
 
 
@@ -17,8 +17,11 @@ def add_arguments(parser) -> None:
 def run(args, rest) -> None:
     no_more_arguments(rest)
     if args.plot:
+        check_picture("--plot", args.plot)
         check_output(args.plot, [args.checkpoint])
-    sparsity = sparsity_of(read_checkpoint(args.checkpoint), args.checkpoint)
+    checkpoint = read_checkpoint(args.checkpoint)
+    require_finite(checkpoint["model"], args.checkpoint)
+    sparsity = sparsity_of(checkpoint, args.checkpoint)
     print_table(sparsity)
     if args.plot:
         plot_sparsity(sparsity, args.plot)

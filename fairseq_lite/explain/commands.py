@@ -85,6 +85,10 @@ _SAYINGS: Tuple[Tuple[str, Explanation], ...] = (
         _fixed("training diverged, its gradients are not finite; take a smaller --lr, a warm-up or --clip-norm"),
     ),
     (r"AdaptiveLoss is not compatible", _fixed("--criterion adaptive_loss: needs --ddp-backend legacy_ddp")),
+    (
+        r"'\w+' object has no attribute 'supported_targets'",
+        lambda match, error: f"{_file_in(error)}: is no language model; give one of --task language_modeling",
+    ),
     (r"fairseq_lite\.errors\.UserError: (.+)", _in_worker),
 )
 

@@ -91,6 +91,13 @@ HOOKS = (
         "hooks.revived_neurons:warn_of_revived_neurons",
     ),
     Hook(
+        "fairseq.checkpoint_utils:load_checkpoint",
+        ("cfg", "trainer", "passthrough_args"),
+        "trains from scratch where --finetune-from-model is a folder",
+        "all",
+        "hooks.checked_loading:refuse_folders_to_finetune_from",
+    ),
+    Hook(
         "sys:excepthook",
         None,
         "a user's mistake ends a command on one line and exit code 2, an interrupt on 130, not on a traceback",

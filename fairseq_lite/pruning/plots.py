@@ -8,6 +8,8 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import write_atomically
 from fairseq_lite.pruning.sparsity import Sparsity
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def _pyplot():
     try:
@@ -18,6 +20,12 @@ def _pyplot():
     from matplotlib import pyplot
 
     return pyplot
+
+
+def check_picture(name: str, path: str) -> None:
+    """Raise UserError for a file whose suffix names no kind of picture; `name`: the argument to blame."""
+    if os.path.splitext(path)[1] not in PICTURES:
+        raise UserError(f"{name} {path}: must end in {', '.join(PICTURES)}")
 
 
 def plot_sparsity(sparsity: Sparsity, path: str) -> None:
@@ -39,5 +47,5 @@ def plot_sparsity(sparsity: Sparsity, path: str) -> None:
     axes.set_title(f"pruned {sparsity.unit} by component and layer" + (sparsity.note and f"\n({sparsity.note})"))
     figure.colorbar(image, format=lambda part, _: f"{part:.0%}")
     with write_atomically(path) as file:
-        figure.savefig(file, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
+        figure.savefig(file, dpi=150, format=os.path.splitext(path)[1][1:])
     pyplot.close(figure)

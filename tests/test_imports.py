@@ -6,7 +6,7 @@ from pathlib import Path
 import fairseq_lite
 
 PACKAGE = Path(fairseq_lite.__file__).parent
-LAYERS = "modules models compression measure pruning converters tasks criterions cli".split()
+LAYERS = "modules models compression measure pruning converters tasks criterions export cli".split()
 
 
 def imported_layers(path):

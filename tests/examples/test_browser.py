@@ -14,13 +14,16 @@ import sentencepiece
 import torch
 from chromium import Page, find_browser
 from fairseq_lite_runtime import Translator
-from saved import save_checkpoint, write_dictionary
+from saved import memorise, save_checkpoint, write_dictionary
 
 from fairseq_lite import cli
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # hydra's, to fairseq
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
-LITE = "--arch lite_transformer_tiny --source-lang de --target-lang en --share-all-embeddings"
+LITE = (
+    "--arch lite_transformer_tiny --source-lang de --target-lang en --share-all-embeddings --dropout 0"
+    " --weight-dropout 0 --encoder-layers 1 --decoder-layers 1 --encoder-kernel-sizes 7 --decoder-kernel-sizes 7"
+)
 WORDS = "the battery of door sensor is low enter password your account Zürich naïve 北京 e-mail 3.5".split()
 
 
@@ -45,22 +48,33 @@ def sentences():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, sentences):
-    """An exported folder of a Lite Transformer with random weights and a subword model."""
-    model = tmp_path_factory.mktemp("browser") / "subwords.model"
+def checkpoint(tmp_path_factory, sentences):
+    """A Lite Transformer that has learnt a substitute for each piece of the sentences, beside its subword model."""
+    data = tmp_path_factory.mktemp("browser")
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences * 4), model_prefix=str(model)[:-6], vocab_size=48, minloglevel=2
+        sentence_iterator=iter(sentences * 4), model_prefix=str(data / "subwords"), vocab_size=48, minloglevel=2
     )
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(data / "subwords.model"))
     pieces = [processor.id_to_piece(i) for i in range(3, processor.get_piece_size())]
     random.Random(2).shuffle(pieces)
-    write_dictionary(model.parent / "dict.de.txt", pieces)
-    write_dictionary(model.parent / "dict.en.txt", pieces)
+    number = {piece: i for i, piece in enumerate(pieces, 4)}
+    ids = [[number[piece] for piece in processor.encode(line, out_type=str)] for line in sentences]
+    pairs = [(line, [4 + (i * 7) % len(pieces) for i in line]) for line in ids]
+    for name in ("dict.de.txt", "dict.en.txt"):  # enough for the products of large matrices
+        write_dictionary(data / name, [*pieces, *(f"more{i}" for i in range(2100))])
     torch.manual_seed(1)
-    save_checkpoint(model.parent / "model.pt", model.parent, "translation", LITE)
-    arguments = [model.parent / "model.pt", model.parent / "out", "--bits", "8", "--beam", 3, "--spm", model]
-    assert cli.main(["export", *map(str, arguments)]) == 0
-    return model.parent / "out"
+    train = functools.partial(memorise, pairs=pairs, updates=80)
+    save_checkpoint(data / "model.pt", data, "translation", LITE, train=train)
+    return data / "model.pt"
+
+
+@pytest.fixture(scope="module", params=[8, 4], ids=["8 bits", "4 bits"])
+def folder(request, checkpoint):
+    """An exported folder."""
+    out = checkpoint.parent / f"out{request.param}"
+    arguments = ["--bits", request.param, "--beam", 3, "--spm", checkpoint.parent / "subwords.model"]
+    assert cli.main(["export", *map(str, [checkpoint, out, *arguments])]) == 0
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +118,8 @@ def test_tokens_are_those_of_python(page, folder, sentences):
     expected = [hypotheses[0] for hypotheses in Translator(folder).hypotheses(sentences)]
     assert [each["tokens"] for each in found] == [each.tokens for each in expected]
     assert [each["text"] for each in found] == [each.text for each in expected]
-    assert [each["score"] for each in found] == pytest.approx([each.score for each in expected], abs=1e-4)
+    # what is quantised while it runs differs by a step where the last digits differ
+    assert [each["score"] for each in found] == pytest.approx([each.score for each in expected], abs=1e-2)
 
 
 def test_the_page_translates_what_is_typed_and_shows_its_figures(page, folder, sentences):

@@ -22,12 +22,13 @@ def write_dictionary(path, pieces):
     path.write_text("".join(f"{piece} 1\n" for piece in pieces), encoding="utf-8")
 
 
-def save_checkpoint(path, data, task, arguments, head=None):
+def save_checkpoint(path, data, task, arguments, head=None, train=None):
     """Build the task and the model that fairseq-train would, write the checkpoint and return the model.
 
     Args:
         data: folder with the dictionaries
         head: number of classes of a classification head
+        train: what trains the model, which otherwise has random weights with large differences
     """
     arguments = [str(data), *arguments.split()]
     parser = options.get_training_parser(task)
@@ -35,9 +36,7 @@ def save_checkpoint(path, data, task, arguments, head=None):
     model = build_model(cfg.model, tasks.setup_task(cfg.task))
     if head is not None:
         model.register_classification_head("sentence_classification_head", num_classes=head)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
+    (train or spread_weights)(model)
     state = {
         "args": None,
         "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
@@ -48,3 +47,29 @@ def save_checkpoint(path, data, task, arguments, head=None):
     }
     torch.save(state, path)
     return model.eval()
+
+
+def spread_weights(model):
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+
+
+def memorise(model, pairs, updates):
+    """Train a translation model on pairs of ids without ends, all in each update."""
+    eos, pad = 2, 1
+
+    def padded(rows):
+        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, pad)
+
+    source = padded([[*ids, eos] for ids, _ in pairs])
+    before, after = padded([[eos, *ids] for _, ids in pairs]), padded([[*ids, eos] for _, ids in pairs])
+    lengths = source.ne(pad).sum(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(updates):
+        logits = model(source, lengths, before)[0]
+        loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), after, ignore_index=pad)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())

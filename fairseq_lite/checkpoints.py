@@ -17,6 +17,8 @@ from fairseq_lite.output_files import write_atomically
 
 Checkpoint = Dict[str, Any]
 StateDict = Dict[str, torch.Tensor]
+# What a small buffer may repeat of its own entries.
+_REPEATED_ENTRIES = 1 << 20
 
 
 def read_checkpoint(path: str) -> Checkpoint:
@@ -36,8 +38,22 @@ def require_model(checkpoint: Any, path: str) -> None:
     model, extra_state = checkpoint["model"], checkpoint.get("extra_state")
     if not isinstance(model, dict) or not all(map(torch.is_tensor, model.values())):
         raise UserError(f"{path}: its entry 'model' holds no weights by name; give what fairseq-train wrote")
+    _require_stored(model, path)
     if not isinstance(extra_state, dict) or "model" not in checkpoint["cfg"]:
         raise UserError(f"{path}: its options or its state of training are no checkpoint's of fairseq")
+
+
+def _require_stored(state: StateDict, path: str) -> None:
+    """Raise UserError for a tensor whose entries are not all in the file, such as a view that repeats one of them."""
+    for name, tensor in state.items():
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not dense or tensor.numel() > _REPEATED_ENTRIES + _stored_entries(tensor):
+            kind = f"{list(tensor.shape)} of {tensor.layout}, {tensor.device}"
+            raise UserError(f"{path}: its weight {name}, {kind}, is not stored entry by entry; such a file is not safe")
+
+
+def _stored_entries(tensor: torch.Tensor) -> int:
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
 
 
 def _of_file(path: str, line: str) -> str:

@@ -55,5 +55,9 @@ make_environment() {
     "$directory/bin/python" -m pip install -qq --disable-pip-version-check \
       --constraint "$repository/$constraints" "$requirement" || return 1
   done
+  # ve-fairseq asks for torchaudio, which text does not need. It loads beside a CUDA build of torch alone, and
+  # transformers does not load beside one that fails.
+  "$directory/bin/python" -c "import torchaudio" 2>/dev/null ||
+    "$directory/bin/python" -m pip uninstall -qq --disable-pip-version-check --yes torchaudio || return 1
   echo "$stamp" >"$directory/.stamp"
 }

@@ -48,3 +48,10 @@ train_on_two_cores() {
   "${worker[@]}" --distributed-rank 0 >>"$out/train.log" || { kill "$second"; return 1; }
   wait "$second"
 }
+
+# updates_within SECONDS MOST: how many updates fit, by the last speed in a log of fairseq-train, which is read.
+updates_within() {
+  awk -v seconds="$1" -v most="$2" '
+    match($0, /\| ups [0-9.]+/) { speed = substr($0, RSTART + 6, RLENGTH - 6) }
+    END { fit = int(speed * seconds); if (fit < 300) fit = 300; print (fit < most ? fit : most) }'
+}

@@ -19,5 +19,5 @@ def run(args, rest) -> None:
     if not isinstance(checkpoint["model"], Unsealed):
         raise UserError(f"{args.input}: is not compressed; give a checkpoint that `fairseq-lite compress` wrote")
     require_finite(checkpoint["model"], args.input)
-    write_checkpoint({**checkpoint, "model": dict(checkpoint["model"])}, args.output)
+    write_checkpoint(checkpoint, args.output)
     print(f"decompressed {args.input} into {args.output}")

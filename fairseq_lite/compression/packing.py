@@ -41,7 +41,7 @@ def unpack_bits(data: Bytes, bits: int, count: int) -> np.ndarray:
         raise Damaged(f"{len(packed)} bytes for {count} symbols of {bits} bits")
     if bits == 8:
         return packed
-    symbols = np.empty(count, np.uint8)
+    symbols: np.ndarray = np.empty(count, np.uint8)
     for start in range(0, count, _BLOCK):
         block = symbols[start : start + _BLOCK]
         first = start // 8 * bits

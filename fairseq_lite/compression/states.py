@@ -24,6 +24,10 @@ _ENTRIES_TIMES = 8 * 1032
 class Unsealed(OrderedDict):
     """A state dict that was sealed, so that its weights are a quantiser's levels."""
 
+    def __reduce__(self):
+        # Weights-only loading would refuse a file with this class in it.
+        return OrderedDict, (), None, None, iter(self.items())
+
 
 def is_sealed(state: Any) -> bool:
     return isinstance(state, dict) and SEALED in state

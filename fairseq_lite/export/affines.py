@@ -1,9 +1,9 @@
-"""Linear layers of a model as arrays: scaled, put side by side, and as pruning left them."""
+"""Linear layers of a model as arrays: scaled, with outputs that are always 0 or 1, and as pruning left them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 import torch.nn as nn
@@ -37,24 +37,63 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Affine:
-    """y[outputs] = W x[inputs] + b, with zeros in the rest of y: [width].
+class Matrix:
+    """A matrix as it is stored, and the zeros around it, which are put in when the model is loaded.
 
-    `inputs` and `outputs` are None where they are all channels.
+    Args:
+        entries: [stored, in]
+        places: [out], the stored row that each row is; the number `stored` stands for a row of zeros; None for all
+        before: columns of zeros on the left
+        after: columns of zeros on the right
     """
 
     name: str
-    weight: np.ndarray
+    entries: np.ndarray
+    places: Optional[np.ndarray] = None
+    before: int = 0
+    after: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.entries) if self.places is None else len(self.places)
+
+    @property
+    def columns(self) -> int:
+        return self.before + self.entries.shape[1] + self.after
+
+    @property
+    def size(self) -> int:
+        """Entries with the zeros around them."""
+        return self.rows * self.columns
+
+    @property
+    def key(self) -> Tuple:
+        """What tells it from matrices of the same entries with other zeros."""
+        return self.name, None if self.places is None else self.places.tobytes(), self.before, self.after
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = W x[inputs] + b; where `outputs` is given that is y[outputs], and the rest of y: [width] is 0.
+
+    `inputs` and `outputs` are None where they are all channels; bias: [rows of W] or None.
+    """
+
+    matrix: Matrix
     bias: Optional[np.ndarray]
     width: int
     inputs: Optional[np.ndarray] = None
     outputs: Optional[np.ndarray] = None
 
+    @property
+    def name(self) -> str:
+        return self.matrix.name
+
 
 def affine_of(layer: nn.Module, names: Names) -> Affine:
     """The arrays of a linear layer; raises UserError for a layer of another kind."""
     if type(layer) not in (nn.Linear, PrunedLinear):
-        raise UserError(f"{type(layer).__name__}: no linear layer that can be exported")
+        raise UserError(f"{type(layer).__name__}: linear layers of this kind cannot be exported")
     weight, bias = array_of(layer.weight), None if layer.bias is None else array_of(layer.bias)
     name = names.of(layer.weight)
     inputs, outputs = (
@@ -64,64 +103,52 @@ def affine_of(layer: nn.Module, names: Names) -> Affine:
     if weight.shape[1] == 0:
         # a product needs a channel, if only to multiply it with zero
         weight, inputs = np.zeros((len(weight), 1), np.float32), np.zeros(1, np.int64)
-    return Affine(name, weight, bias, layer.out_features, inputs, outputs)
+    return Affine(Matrix(name, weight), bias, layer.out_features, inputs, outputs)
 
 
 def scaled(affine: Affine, scale: float) -> Affine:
     """The layer with its outputs times `scale`."""
-    bias = None if affine.bias is None else affine.bias * np.float32(scale)
-    return replace(affine, weight=affine.weight * np.float32(scale), bias=bias)
+    if scale == 1:
+        return affine
+    matrix = replace(affine.matrix, name=f"{affine.name}.scaled", entries=affine.matrix.entries * np.float32(scale))
+    return replace(affine, matrix=matrix, bias=None if affine.bias is None else affine.bias * np.float32(scale))
+
+
+def _placed(affine: Affine, places: np.ndarray, constant: float = 0) -> Affine:
+    """The layer with other rows: `places` as in Matrix, of which those that stand for no row are always `constant`."""
+    bias = affine.bias
+    if bias is not None or constant:
+        given = np.zeros(affine.matrix.rows, np.float32) if bias is None else bias
+        bias = np.append(given, np.float32(constant))[places]
+    old = np.arange(affine.matrix.rows) if affine.matrix.places is None else affine.matrix.places
+    rows = np.append(old, len(affine.matrix.entries))[places]
+    return replace(affine, matrix=replace(affine.matrix, places=rows), bias=bias, width=len(places), outputs=None)
 
 
 def filled(affine: Affine) -> Affine:
     """The layer with rows of zeros for the outputs that are zero."""
     if affine.outputs is None:
         return affine
-    weight = np.zeros((affine.width, affine.weight.shape[1]), np.float32)
-    weight[affine.outputs] = affine.weight
-    bias = None
-    if affine.bias is not None:
-        bias = np.zeros(affine.width, np.float32)
-        bias[affine.outputs] = affine.bias
-    return replace(affine, weight=weight, bias=bias, outputs=None)
+    places = np.full(affine.width, affine.matrix.rows)
+    places[affine.outputs] = np.arange(affine.matrix.rows)
+    return _placed(affine, places)
+
+
+def with_zero(affine: Affine) -> Tuple[Affine, np.ndarray]:
+    """The layer with one more output, a zero, and which output each channel of y: [width] is."""
+    rows = affine.matrix.rows
+    channels = np.full(affine.width, rows)
+    channels[affine.outputs] = np.arange(rows)
+    return _placed(affine, np.arange(rows + 1)), channels
 
 
 def with_ones(affine: Affine, heads: int) -> Affine:
     """The layer with one more output at the end of each head, which is always 1."""
     affine = filled(affine)
-    width = affine.width // heads
-    bias = np.zeros(affine.width, np.float32) if affine.bias is None else affine.bias
-    by_head = np.pad(affine.weight.reshape(heads, width, -1), ((0, 0), (0, 1), (0, 0)))
-    bias_by_head = np.pad(bias.reshape(heads, width), ((0, 0), (0, 1)), constant_values=1)
-    return replace(
-        affine,
-        name=f"{affine.name}+ones",
-        weight=by_head.reshape(-1, affine.weight.shape[1]),
-        bias=bias_by_head.ravel(),
-        width=affine.width + heads,
-    )
+    by_head = np.arange(affine.width).reshape(heads, -1)
+    return _placed(affine, np.pad(by_head, ((0, 0), (0, 1)), constant_values=affine.width).ravel(), constant=1)
 
 
-def side_by_side(affines: Sequence[Affine]) -> Affine:
-    """One layer with the outputs of several, which look at the same channels; raises ValueError if they do not."""
-    if any(affine.inputs is not None for affine in affines):
-        raise ValueError("layers that look at some channels only stay apart")
-    if len(affines) == 1:
-        return affines[0]
-    affines = [filled(affine) for affine in affines]
-    biases = [np.zeros(a.width, np.float32) if a.bias is None else a.bias for a in affines]
-    return Affine(
-        name=joint_name([a.name for a in affines]),
-        weight=np.concatenate([a.weight for a in affines]),
-        bias=np.concatenate(biases),
-        width=sum(a.width for a in affines),
-    )
-
-
-def joint_name(names: Sequence[str]) -> str:
-    """One name of several layers: what they begin with in common, then what each has alone."""
-    parts = [name.split(".") for name in names]
-    common = 0
-    while len({tuple(part[: common + 1]) for part in parts}) == 1:
-        common += 1
-    return ".".join([*parts[0][:common], "+".join(".".join(part[common:]) for part in parts)])
+def among(affine: Affine, before: int, after: int) -> Affine:
+    """The layer of x with channels before and after those that it looks at."""
+    return replace(filled(affine), matrix=replace(filled(affine).matrix, before=before, after=after))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
+from onnx import TensorProto
 
+from fairseq_lite.export.affines import Matrix
+from fairseq_lite.export.graph import CONTRIB, Graph, Value
+from fairseq_lite.export.levels import pack
+from fairseq_lite.export.matrices import Quantised, first_columns, joined, unpacked, with_rows
+
+BITS = 4
 BLOCK = 32
+# MatMulNBits quantises x to 8 bits, each block of each row by itself.
+ACCURACY = 4
 # An entry is (code - MIDDLE) * scale.
 MIDDLE = 8
 # Parts of the scale that lets the largest entry of a block be the lowest level; less of it clips that entry.
@@ -47,6 +56,63 @@ def decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return (codes.astype(np.float32) - MIDDLE) * scale.astype(np.float32)[..., None]
 
 
-def packed(codes: np.ndarray) -> np.ndarray:
-    """Two codes a byte along the last axis, the first in the lower half."""
-    return codes[..., ::2] | codes[..., 1::2] << 4
+class FourBits(Quantised):
+    """Blocks of 32 entries with a scale each, decoded at load where the graph is to be portable."""
+
+    def __init__(self, portable: bool):
+        self.portable = portable
+
+    def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
+        """Two codes a byte, [stored, blocks * 16], and the scales: [stored, blocks], in float32 at load."""
+        codes, scales = f"{matrix.name}.codes", f"{matrix.name}.scales"
+        if not g.keeps(codes):
+            block_codes, block_scales = quantised(matrix.entries)
+            g.weight(codes, pack(block_codes.reshape(len(block_codes), -1), BITS))
+            g.weight(scales, block_scales)
+        key = ("scales", matrix.name)
+        return codes, g.derived(key, lambda home: home.op("Cast", scales, to=TensorProto.FLOAT))
+
+    def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
+        codes, scales = self._stored(g, matrix)
+        stored, width = matrix.entries.shape
+
+        def write(home: Graph) -> Value:
+            whole = unpacked(home, codes, BITS, width + -width % BLOCK)
+            entries = home.op("Cast", home.reshape(whole, stored, -1, BLOCK), to=TensorProto.FLOAT)
+            entries = home.op("Sub", entries, home.constant(np.float32(MIDDLE)))
+            entries = home.op("Mul", entries, home.op("Unsqueeze", scales, home.constant([2])))
+            return first_columns(home, home.reshape(entries, stored, -1), width)
+
+        return g.derived(("decoded", matrix.name), write)
+
+    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+        if self.portable:
+            return super().large_product(g, x, matrices, bias)
+        codes, scales = self._whole(g, matrices)
+        out, width = sum(matrix.rows for matrix in matrices), matrices[0].columns
+        options = {"K": width, "N": out, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY}
+        y = g.op("MatMulNBits", x, codes, scales, domain=CONTRIB, **options)
+        return y if bias is None else g.op("Add", y, bias)
+
+    def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
+        """Codes, [out, blocks, 16], and scales, [out, blocks]."""
+        codes, scales = [], []
+        for matrix in matrices:
+            stored = self._stored(g, matrix)
+            blocks = -(-matrix.entries.shape[1] // BLOCK)
+            zero = np.full((1, blocks * BLOCK // 2), MIDDLE | MIDDLE << BITS, np.uint8)
+            codes.append(with_rows(g, stored[0], matrix, zero))
+            scales.append(with_rows(g, stored[1], matrix, np.zeros((1, blocks), np.float32)))
+        whole = joined(g, "codes", codes, matrices)
+        keys = [matrix.key for matrix in matrices]
+        in_blocks = g.derived(("in blocks", *keys), lambda home: home.reshape(whole, 0, -1, BLOCK // 2))
+        return in_blocks, joined(g, "joined scales", scales, matrices)
+
+    def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
+        if self.portable:
+            return super().large_rows(g, ids, matrix)
+        codes, scales = self._stored(g, matrix)
+        axes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": BITS}
+        rows = g.op("GatherBlockQuantized", codes, ids, scales, domain=CONTRIB, **axes)
+        width = matrix.columns
+        return rows if width % BLOCK == 0 else first_columns(g, rows, width)

@@ -9,10 +9,12 @@ from fairseq.models.roberta import RobertaModel
 from fairseq.models.transformer_align import TransformerAlignModel
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.export.blocks import FourBits
 from fairseq_lite.export.classifier import ClassifierWriter
 from fairseq_lite.export.decoder import DecoderWriter
 from fairseq_lite.export.encoder import EncoderWriter
-from fairseq_lite.export.matrices import matrices_of
+from fairseq_lite.export.integers import EightBits
+from fairseq_lite.export.matrices import Float32
 from fairseq_lite.export.weights import Weights
 
 
@@ -21,6 +23,14 @@ class Writers(NamedTuple):
 
     encoder: Optional[EncoderWriter]
     decoder: DecoderWriter
+
+
+def matrices_of(bits: int, portable: bool) -> Float32:
+    """The way to store matrices in so many bits a weight; raises UserError for a number that there is none for."""
+    ways = {32: Float32, 8: EightBits, 4: lambda: FourBits(portable)}
+    if bits not in ways:
+        raise UserError(f"bits {bits}: must be one of {', '.join(map(str, ways))}")
+    return ways[bits]()
 
 
 def _weights_of(model: nn.Module, bits: int, portable: bool) -> Weights:

@@ -7,7 +7,7 @@ from fairseq.modules import AdaptiveSoftmax
 from fairseq.modules.adaptive_softmax import TiedHeadModule, TiedLinear
 
 from fairseq_lite.errors import UserError
-from fairseq_lite.export.affines import Affine, array_of
+from fairseq_lite.export.affines import Affine, Matrix, array_of
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.weights import Weights
 
@@ -42,8 +42,8 @@ class Adaptive:
         weight = array_of(layer.weight)
         name = self.weights.names.of(layer.weight)
         if layer.transpose:
-            return Affine(f"{name}.transposed", weight.T, None, weight.shape[1])
-        return Affine(name, weight, None, len(weight))
+            return Affine(Matrix(f"{name}.transposed", weight.T), None, weight.shape[1])
+        return Affine(Matrix(name, weight), None, len(weight))
 
     def _head(self, head: nn.Module):
         """The products of the head, each a sequence of layers: words, then bands."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from dataclasses import replace
+from typing import Optional, Sequence, Union
 
 import numpy as np
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.export.affines import Affine, Names, affine_of, array_of, side_by_side
+from fairseq_lite.export.affines import Affine, Matrix, Names, affine_of, array_of, filled, with_zero
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.matrices import Float32
 
@@ -27,29 +28,33 @@ class Weights:
     def linear(self, g: Graph, x: Value, *layers: Union[nn.Module, Affine]) -> Value:
         """The outputs of linear layers of x: [N, C], side by side, [N, sum of widths]."""
         affines = [layer if isinstance(layer, Affine) else self.affine(layer) for layer in layers]
-        affine = side_by_side(affines) if len(affines) > 1 else affines[0]
+        if any(affine.inputs is not None for affine in affines):
+            results = [self._of_some_inputs(g, x, affine) for affine in affines]
+            return results[0] if len(results) == 1 else g.op("Concat", *results, axis=1)
+        if len(affines) == 1 and affines[0].outputs is not None:
+            return self._with_gaps(g, x, affines[0])
+        return self._product(g, x, [filled(affine) for affine in affines])
+
+    def _of_some_inputs(self, g: Graph, x: Value, affine: Affine) -> Value:
         if affine.inputs is not None:
             x = g.op("Gather", x, g.constant(affine.inputs), axis=1)
-        if affine.outputs is None:
-            return self._product(g, x, affine)
-        return self._with_gaps(g, x, affine)
+        return self.linear(g, x, replace(affine, inputs=None))
 
     def _with_gaps(self, g: Graph, x: Value, affine: Affine) -> Value:
         """The product with one more output, a zero, which is read wherever pruning left one."""
-        weight = np.pad(affine.weight, ((0, 1), (0, 0)))
-        bias = None if affine.bias is None else np.pad(affine.bias, (0, 1))
-        places = np.full(affine.width, len(affine.weight))
-        places[affine.outputs] = np.arange(len(affine.weight))
-        y = self._product(g, x, Affine(affine.name, weight, bias, len(weight)))
-        return g.op("Gather", y, g.constant(places), axis=1)
+        affine, channels = with_zero(affine)
+        return g.op("Gather", self._product(g, x, [affine]), g.constant(channels), axis=1)
 
-    def _product(self, g: Graph, x: Value, affine: Affine) -> Value:
-        bias = None if affine.bias is None else g.weight(f"{affine.name}.bias", affine.bias)
-        return self.matrices.product(g, x, affine.name, affine.weight, bias)
+    def _product(self, g: Graph, x: Value, affines: Sequence[Affine]) -> Value:
+        bias = None
+        if any(affine.bias is not None for affine in affines):
+            biases = [np.zeros(a.matrix.rows, np.float32) if a.bias is None else a.bias for a in affines]
+            bias = g.weight("+".join(affine.name for affine in affines) + ".bias", np.concatenate(biases))
+        return self.matrices.product(g, x, [affine.matrix for affine in affines], bias)
 
     def rows(self, g: Graph, ids: Value, table: Tensor) -> Value:
-        """The rows ids: [...] of a table of the model: [V, C], as [..., C]."""
-        return self.matrices.rows(g, ids, self.names.of(table), array_of(table))
+        """The rows ids: [N] of a table of the model: [V, C], as [N, C]."""
+        return self.matrices.rows(g, ids, Matrix(self.names.of(table), array_of(table)))
 
     def vector(self, g: Graph, tensor: Tensor) -> Value:
         """A small tensor of the model as it is."""

@@ -12,6 +12,7 @@ from fairseq.modules import LearnedPositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.kept_layers import KeptLayersMixin, settle_layers
 from fairseq_lite.models.linear_attention_layers import all_causal_attention_is_linear
 from fairseq_lite.models.options import EncoderDecoderOptions, as_namespace
 from fairseq_lite.modules import IncrementalState
@@ -114,7 +115,7 @@ class Decoder(TransformerDecoderBase):
         )
 
 
-class EncoderDecoderModel(TransformerModelBase):
+class EncoderDecoderModel(KeptLayersMixin, TransformerModelBase):
     """fairseq's encoder-decoder model; a subclass says which options, encoder and decoder it has."""
 
     options: EncoderDecoderOptions
@@ -128,10 +129,6 @@ class EncoderDecoderModel(TransformerModelBase):
     @classmethod
     def complete(cls, cfg) -> None:
         """Fill in the options that follow from others."""
-        for side in (cfg.encoder, cfg.decoder):
-            # fairseq's parser makes a list of what its build_model splits as a string
-            if isinstance(side.layers_to_keep, list):
-                side.layers_to_keep = ",".join(map(str, side.layers_to_keep))
 
     @classmethod
     def check(cls, cfg) -> None:
@@ -139,10 +136,13 @@ class EncoderDecoderModel(TransformerModelBase):
 
     @classmethod
     def build_model(cls, args, task):
+        kept = settle_layers(args)
         cfg = TransformerConfig.from_namespace(as_namespace(args))
         cls.complete(cfg)
         cls.check(cfg)
-        return super().build_model(cfg, task)
+        model = super().build_model(cfg, task)
+        model.kept = kept
+        return model
 
     @classmethod
     def build_encoder(cls, cfg, src_dict, embed_tokens):

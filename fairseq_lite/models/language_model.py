@@ -5,10 +5,11 @@ import copy
 from fairseq.models.transformer import TransformerConfig
 from fairseq.models.transformer_lm import TransformerLanguageModel
 
+from fairseq_lite.models.kept_layers import KeptLayersMixin, settle_layers
 from fairseq_lite.models.options import add_options, as_namespace
 
 
-class LanguageModel(TransformerLanguageModel):
+class LanguageModel(KeptLayersMixin, TransformerLanguageModel):
     """fairseq's Transformer language model; a subclass says which options and decoder it has."""
 
     options: type
@@ -21,8 +22,6 @@ class LanguageModel(TransformerLanguageModel):
     @classmethod
     def complete(cls, cfg) -> None:
         """Fill in the options that follow from others or that a language model has no choice of."""
-        if cfg.decoder.layers_to_keep:
-            cfg.decoder.layers = len(cfg.decoder.layers_to_keep.split(","))
         cfg.linear_attention = "causal"
 
     @classmethod
@@ -32,14 +31,17 @@ class LanguageModel(TransformerLanguageModel):
     @classmethod
     def build_model(cls, args, task):
         args = as_namespace(args)
+        kept = settle_layers(args)
         # fairseq makes the embeddings and checks their options, in a model without layers; the layers are ours.
         without_layers = copy.copy(args)
         without_layers.decoder_layers = 0
-        without_layers.decoder_layers_to_keep = None
         stock = super().build_model(without_layers, task)
         # fairseq stores these options in checkpoints, after it has filled in this one
         args.max_target_positions = without_layers.max_target_positions
         cfg = TransformerConfig.from_namespace(args)
         cls.complete(cfg)
         cls.check(cfg)
-        return cls(cls.decoder_class(cfg, task.target_dictionary, stock.decoder.embed_tokens, no_encoder_attn=True))
+        decoder = cls.decoder_class(cfg, task.target_dictionary, stock.decoder.embed_tokens, no_encoder_attn=True)
+        model = cls(decoder)
+        model.kept = kept
+        return model

@@ -32,16 +32,16 @@ class PruningOptions(FairseqDataclass):
         default=None,
         metadata={"help": f"components to prune, some of {','.join(COMPONENTS)} (default: all that the model has)"},
     )
-    pruning_importance: ImportanceChoice = field(
+    pruning_importance: ImportanceChoice = field(  # type: ignore[valid-type]
         default="taylor", metadata={"help": "what tells the neurons to prune: taylor is activation x gradient"}
     )
-    pruning_granularity: GranularityChoice = field(
+    pruning_granularity: GranularityChoice = field(  # type: ignore[valid-type]
         default="neuron", metadata={"help": "prune whole neurons or single weights"}
     )
     pruning_start: int = field(default=0, metadata={"help": "update after which pruning begins (default: 0)"})
     pruning_end: Optional[int] = field(default=None, metadata={"help": "update in which the target is reached"})
     pruning_steps: int = field(default=20, metadata={"help": "equal steps in which the target is reached"})
-    pruning_scope: ScopeChoice = field(
+    pruning_scope: ScopeChoice = field(  # type: ignore[valid-type]
         default="global",
         metadata={"help": "reach the target over all layers together, within each component, or in each layer"},
     )

@@ -1,5 +1,6 @@
 """fairseq's tasks, started from a checkpoint: with softmax attention swapped, or weights trained to be quantised."""
 
+import argparse
 from dataclasses import dataclass, field
 from typing import List, Optional
 
@@ -11,7 +12,8 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules import LinearAttention
-from fairseq_lite.pretrained import new_weights, start_from
+from fairseq_lite.tasks.inherited_options import take_options_unless_given, take_options_while_parsing
+from fairseq_lite.tasks.pretrained import new_weights, start_from
 from fairseq_lite.tasks.quantize import QuantizeMixin, QuantizeOptions
 
 TRAINABLE = ChoiceEnum(["all", "attention", "feature-maps"])
@@ -23,8 +25,12 @@ class FinetuneOptions(FairseqDataclass):
 
     pretrained: Optional[str] = field(
         default=None,
-        metadata={"help": "checkpoint of the same model with softmax attention, from whose weights training starts"},
+        metadata={
+            "help": "checkpoint of the same model with softmax attention, from whose weights training starts;"
+            " sizes that are not given are those of the checkpoint"
+        },
     )
+    pretrained_options_taken: bool = field(default=False, metadata={"help": argparse.SUPPRESS})
     train_only: TRAINABLE = field(
         default="all", metadata={"help": "train all weights, those of linear attention, or its feature maps alone"}
     )
@@ -60,11 +66,19 @@ class FinetuneMixin:
         """The task's options, which fairseq's language modelling keeps under another name."""
         return self.cfg or self.args
 
+    @classmethod
+    def add_args(cls, parser):
+        super().add_args(parser)
+        take_options_while_parsing(parser)
+
     def build_model(self, cfg, from_checkpoint=False):
+        starts = not from_checkpoint and self.options.pretrained is not None
+        if starts and not self.options.pretrained_options_taken:
+            take_options_unless_given(cfg, self.options.pretrained)
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:
             self._check_freezing(model)
-            if self.options.pretrained:
+            if starts:
                 start_from(model, self.options.pretrained)
         return model
 

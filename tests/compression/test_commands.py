@@ -157,6 +157,24 @@ def test_ratios_are_of_weights_and_the_optimizer_stands_apart(saved, tmp_path, c
 
 
 @pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(1 << 20, 1 << 14),
+        torch.zeros(1 << 12).as_strided((1 << 11, 1 << 11), (1, 1)),
+        torch.eye(3).to_sparse(),
+        torch.zeros(1 << 40, device="meta"),
+    ],
+    ids=["expanded", "overlapping", "sparse", "meta"],
+)
+@pytest.mark.parametrize("command", ["average", "compress"])
+def test_weights_that_are_not_in_the_file_take_no_memory(saved, refused, tmp_path, command, tensor):
+    whole = torch.load(saved("in.pt"))
+    whole["model"]["bomb"] = tensor
+    torch.save(whole, tmp_path / "odd.pt")
+    refused([command, str(tmp_path / "odd.pt"), str(tmp_path / "out.pt")], "odd.pt")
+
+
+@pytest.mark.parametrize(
     "content", [{"model": 5}, {"model": {"w": 3}}, {"extra_state": []}, {"cfg": {"task": {}}}], ids=str
 )
 def test_odd_contents_are_one_line(saved, refused, tmp_path, content):

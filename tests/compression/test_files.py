@@ -134,6 +134,13 @@ def test_files_of_version_0_1_0_are_read(method, digest):
     assert found.hexdigest() == digest
 
 
+def test_what_was_read_is_saved_as_a_plain_checkpoint(compressed, tmp_path):
+    read = read_checkpoint(str(compressed))
+    write_checkpoint(read, str(tmp_path / "plain.pt"))
+    plain = torch.load(tmp_path / "plain.pt", weights_only=True)["model"]
+    assert all(torch.equal(plain[name], tensor) for name, tensor in read["model"].items())
+
+
 def test_without_the_plugin_the_one_key_of_the_model_names_it(compressed):
     assert all(key.startswith("fairseq_lite.") for key in torch.load(compressed)["model"])
 

@@ -47,7 +47,12 @@ def test_resumed_training_equals_an_uninterrupted_one(finetune, load, method, tm
 
 
 @pytest.mark.parametrize(
-    "options", [["--quantize-finetune", 9], ["--quantize-finetune", 4, "--quantize-method", "log"]]
+    "options",
+    [
+        ["--quantize-finetune", 9],
+        ["--quantize-finetune", 4, "--quantize-method", "log"],
+        ["--quantize-method", "linear"],
+    ],
 )
 def test_mistakes(finetune, tmp_path, options):
     process = finetune(tmp_path / "model", *options, "--max-update", 1, succeeds=False)

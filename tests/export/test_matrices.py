@@ -5,10 +5,11 @@ import onnx
 import pytest
 from exported import session_of
 
-from fairseq_lite.export import matrices
+from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.blocks import BLOCK
 from fairseq_lite.export.graph import CONTRIB, Graph
-from fairseq_lite.export.matrices import matrices_of
+from fairseq_lite.export.matrices import Quantised
+from fairseq_lite.export.model import matrices_of
 
 WAYS = [(32, False), (8, False), (4, False), (4, True)]
 every_way = pytest.mark.parametrize("bits, portable", WAYS)
@@ -28,14 +29,14 @@ def tied(weight, bits, portable):
     g = Graph("tied")
     x = g.input("x", np.float32, ["N", weight.shape[1]])
     ids = g.input("ids", np.int64, ["M"])
-    g.output("rows", way.rows(g, ids, "weight", weight), np.float32, ["M", weight.shape[1]])
+    g.output("rows", way.rows(g, ids, Matrix("weight", weight)), np.float32, ["M", weight.shape[1]])
     bias = np.arange(len(weight), dtype=np.float32) / len(weight)
 
     def once(write):
         return lambda body, turn, states: (body.constant(False), [write(body, states[0])])
 
     def inner(body, state):
-        y = way.product(body, x, "weight", weight, body.weight("bias", bias))
+        y = way.product(body, x, [Matrix("weight", weight)], body.weight("bias", bias))
         return body.op("Add", state, y)
 
     def outer(body, state):
@@ -103,6 +104,6 @@ def test_extreme_products_of_8_bits_do_not_overflow():
     weight = np.sign(random(512, 512))
     x = np.sign(random(4, 512))
     model, bias = tied(weight, 8, False)
-    assert weight.size >= matrices.LEAST_FOR_INTEGERS
+    assert weight.size >= Quantised.least
     y = session_of(model).run(["y"], {"x": x, "ids": np.array([0])})[0]
     np.testing.assert_allclose(y, x @ weight.T + bias, rtol=1e-4, atol=1e-3)

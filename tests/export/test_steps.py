@@ -39,19 +39,27 @@ def fairseq_log_probs(model, source, target, beam=1):
     return torch.stack(steps, dim=1).numpy()
 
 
-@pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
-def test_a_translator_steps_as_in_fairseq(options):
-    model = build(options)
+def check_translator(model):
+    """Log-probabilities by the step graphs and by fairseq, with two beams a sentence."""
     stepper = Stepper(model)
     source, target = sources(), targets(3 * BEAM)
     wanted = fairseq_log_probs(model, source, target, BEAM)
     np.testing.assert_allclose(stepper.log_probs(source, target), wanted, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", LANGUAGE_MODELS.values(), ids=LANGUAGE_MODELS)
-def test_a_language_model_steps_as_in_fairseq(options):
-    model = build(options)
+def check_language_model(model):
+    """Log-probabilities by the step graph and by fairseq."""
     stepper = Stepper(model)
     target = targets(3)
     wanted = fairseq_log_probs(model, None, target)
     np.testing.assert_allclose(stepper.log_probs(None, target), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
+def test_a_translator_steps_as_in_fairseq(options):
+    check_translator(build(options))
+
+
+@pytest.mark.parametrize("options", LANGUAGE_MODELS.values(), ids=LANGUAGE_MODELS)
+def test_a_language_model_steps_as_in_fairseq(options):
+    check_language_model(build(options))

@@ -8,7 +8,7 @@ from typing import Dict, Set
 import torch.nn as nn
 from torch import Tensor
 
-from fairseq_lite.checkpoints import load_model, shape_mismatches
+from fairseq_lite.checkpoints import load_model, require_finite, shape_mismatches
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
 from fairseq_lite.modules import LinearAttention
@@ -30,9 +30,11 @@ def start_from(model: nn.Module, path: str) -> None:
     """Copy the weights of a checkpoint into the model, all but those that linear attention adds.
 
     Logs what was copied, what is new and what was left over, which is nothing but copies that fairseq 0.12.2 keeps of
-    some weights. Raises UserError that lists every other difference: a weight missing, left over or of another shape.
+    some weights. Raises UserError for weights that are not finite, and one that lists every other difference: a weight
+    missing, left over or of another shape.
     """
     found, wanted = load_model(path).state_dict(), model.state_dict()
+    require_finite(found, path)
     copies = drop_fast_path_copies(found)
     new = {name for name in new_weights(model) if name not in found}
     wrong = shape_mismatches(found, {name: tensor for name, tensor in wanted.items() if name not in new})

@@ -1,0 +1,86 @@
+"""Matrices in 8 bits."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+from onnx import TensorProto
+
+from fairseq_lite.export.affines import Matrix
+from fairseq_lite.export.graph import Graph, Value
+from fairseq_lite.export.matrices import Quantised, joined, with_rows
+
+# The middle of uint8, which stands for zero.
+ZERO = 128
+LARGEST = 127
+# No scale is less, so that a row of zeros has one.
+LEAST_SCALE = 1e-30
+
+
+def quantised(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """matrix: [out, in] as codes around ZERO, uint8: [out, in], and the scale of each row, [out, 1]."""
+    scale = np.maximum(np.abs(matrix).max(1, keepdims=True), LEAST_SCALE) / np.float32(LARGEST)
+    return (np.rint(matrix / scale) + ZERO).astype(np.uint8), scale.astype(np.float32)
+
+
+class EightBits(Quantised):
+    """Integers around 128 with one scale a row; x is quantised too, with one scale a row of its own.
+
+    So a sentence's result does not depend on its batch. Both sides are uint8: with int8 on one side, processors
+    without AVX512-VNNI let sums overflow.
+    """
+
+    def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
+        """Codes, [stored, in], and scales, [stored, 1]."""
+        codes, scales = f"{matrix.name}.codes", f"{matrix.name}.scales"
+        if not g.keeps(codes):
+            for name, array in zip((codes, scales), quantised(matrix.entries)):
+                g.weight(name, array)
+        return codes, scales
+
+    def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
+        codes, scales = self._stored(g, matrix)
+        return g.derived(("decoded", matrix.name), lambda home: _scaled(home, codes, scales))
+
+    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+        codes, scales = self._whole(g, matrices)
+        zero = g.constant(np.uint8(ZERO))
+        largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=1)
+        largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
+        steps = g.op("Mul", x, g.op("Div", g.constant(np.float32(LARGEST)), largest))
+        # Cast cuts off: half a step more rounds
+        shifted = g.op("Add", steps, g.constant(np.float32(ZERO + 0.5)))
+        integers = g.op("MatMulInteger", g.op("Cast", shifted, to=TensorProto.UINT8), codes, zero, zero)
+        y = g.op("Mul", g.op("Mul", g.op("Cast", integers, to=TensorProto.FLOAT), scales), largest)
+        return y if bias is None else g.op("Add", y, bias)
+
+    def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
+        """Codes, [in, out], and what sums of products with them in steps of 1 / LARGEST are multiplied by, [out]."""
+        stored = [self._stored(g, matrix) for matrix in matrices]
+        codes = [
+            with_rows(g, values[0], matrix, np.full((1, matrix.entries.shape[1]), ZERO, np.uint8))
+            for values, matrix in zip(stored, matrices)
+        ]
+        scales = [
+            with_rows(g, values[1], matrix, np.ones((1, 1), np.float32)) for values, matrix in zip(stored, matrices)
+        ]
+        keys = [matrix.key for matrix in matrices]
+        codes, scales = joined(g, "codes", codes, matrices), joined(g, "scales", scales, matrices)
+        return (
+            g.derived(("codes transposed", *keys), lambda home: home.op("Transpose", codes, perm=[1, 0])),
+            g.derived(
+                ("scales in steps", *keys),
+                lambda home: home.op("Div", home.reshape(scales, -1), home.constant(np.float32(LARGEST))),
+            ),
+        )
+
+    def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
+        codes, scales = self._stored(g, matrix)
+        return _scaled(g, g.op("Gather", codes, ids), g.op("Gather", scales, ids))
+
+
+def _scaled(g: Graph, codes: Value, scales: Value) -> Value:
+    """uint8 around 128 times scales that broadcast."""
+    signed = g.op("Sub", g.op("Cast", codes, to=TensorProto.FLOAT), g.constant(np.float32(ZERO)))
+    return g.op("Mul", signed, scales)

@@ -7,10 +7,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
 from fairseq_lite.export.graphs import write
 
-LSTM = "lstm --encoder-embed-dim 8 --encoder-hidden-size 8 --decoder-embed-dim 8 --decoder-hidden-size 8"
-LSTM += " --adaptive-softmax-cutoff 10,20"
 REFUSED = {
-    "lstm": (LSTM, "LSTMEncoder"),
     "another convolutional decoder": (
         "lightconv " + TINY + " --encoder-kernel-size-list [3,3] --decoder-kernel-size-list [3,3]",
         "LightConvEncoder",

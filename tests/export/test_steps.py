@@ -55,11 +55,12 @@ def check_language_model(model):
     np.testing.assert_allclose(stepper.log_probs(None, target), wanted, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
-def test_a_translator_steps_as_in_fairseq(options):
-    check_translator(build(options))
+# the whole graphs are tested for all
+@pytest.mark.parametrize("name", ["wider decoder", "dynamic with GLU", "gated", "one softmax layer"])
+def test_a_translator_steps_as_in_fairseq(name):
+    check_translator(build(TRANSLATORS[name]))
 
 
-@pytest.mark.parametrize("options", LANGUAGE_MODELS.values(), ids=LANGUAGE_MODELS)
-def test_a_language_model_steps_as_in_fairseq(options):
-    check_language_model(build(options))
+@pytest.mark.parametrize("name", ["lite_transformer_lm", "adaptive words tied"])
+def test_a_language_model_steps_as_in_fairseq(name):
+    check_language_model(build(LANGUAGE_MODELS[name]))

@@ -53,11 +53,6 @@ def einsum(inputs, outputs):
     return prod(get_shape(outputs[0])) * prod(contracted)
 
 
-def depthwise_convolution(inputs, outputs):
-    """K taps per element of the output, for taps: [..., H, K]."""
-    return prod(get_shape(outputs[0])) * get_shape(inputs[1])[-1]
-
-
 HANDLERS = {
     "aten::_convolution": conv_flop_jit,
     "aten::_scaled_dot_product_attention": scaled_dot_product_attention,
@@ -70,7 +65,6 @@ HANDLERS = {
     "aten::matmul": matmul_flop_jit,
     "aten::mm": matmul_flop_jit,
     "aten::scaled_dot_product_attention": scaled_dot_product_attention,
-    "prim::PythonOp.DepthwiseConvolution": depthwise_convolution,
 }
 
 # Beyond the views, copies, comparisons and masks that fvcore itself leaves out. By the definition
@@ -121,5 +115,6 @@ FREE = (
     "aten::tanh",
     "aten::tril",
     "aten::triu",
+    "aten::unfold",
     "aten::where",
 )

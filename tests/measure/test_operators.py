@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn as nn
@@ -5,8 +7,8 @@ import torch.nn.functional as F
 from fvcore.nn import FlopCountAnalysis
 
 from fairseq_lite.errors import UserError
-from fairseq_lite.measure.counted_convolutions import DepthwiseConvolution
 from fairseq_lite.measure.operators import FREE, HANDLERS
+from fairseq_lite.modules.depthwise_conv import depthwise_conv
 
 
 class Call(nn.Module):
@@ -31,8 +33,8 @@ def einsum(equation):
     "function, shapes, expected",
     [
         (torch.baddbmm, [(2, 3, 5), (2, 3, 4), (2, 4, 5)], 2 * 3 * 4 * 5),
-        (DepthwiseConvolution.apply, [(7, 2, 6), (3, 5)], 7 * 2 * 6 * 5),
-        (DepthwiseConvolution.apply, [(7, 2, 6), (7, 2, 3, 5)], 7 * 2 * 6 * 5),
+        (partial(depthwise_conv, left=2), [(7, 2, 6), (3, 5)], 7 * 2 * 6 * 5),
+        (partial(depthwise_conv, left=2), [(7, 2, 6), (7, 2, 3, 5)], 7 * 2 * 6 * 5),
         (einsum("bhld,bhsd->bhls"), [(2, 3, 4, 5), (2, 3, 6, 5)], 2 * 3 * 4 * 6 * 5),
         (einsum("...d,...e->...de"), [(2, 3, 4), (2, 3, 5)], 2 * 3 * 4 * 5),
         (einsum("...td,de->...te"), [(2, 3, 4), (4, 5)], 2 * 3 * 4 * 5),

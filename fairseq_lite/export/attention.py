@@ -8,9 +8,9 @@ import numpy as np
 from fairseq.modules import MultiheadAttention
 
 from fairseq_lite.errors import UserError
-from fairseq_lite.export.affines import scaled
+from fairseq_lite.export.affines import scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.rows import State
+from fairseq_lite.export.rows import ROW, SENTENCE, State
 from fairseq_lite.export.source import Source, joined_heads
 from fairseq_lite.export.weights import Weights
 
@@ -69,7 +69,7 @@ class CausalAttention(SoftmaxAttention):
             width = channels // self.heads
             shape = g.shape(rows, self.heads, 0, width)
             empty = g.op("Expand", g.constant(np.zeros((1, 1, 1, 1), np.float32)), shape)
-            states.append(State(empty, np.float32, ["rows", self.heads, None, width], "row"))
+            states.append(State(empty, np.float32, ["rows", self.heads, None, width], ROW))
         return states
 
     def step(self, g: Graph, x: Value, states: List[Value]) -> Tuple[Value, List[Value]]:
@@ -92,26 +92,35 @@ class CausalAttention(SoftmaxAttention):
 
 
 class CrossAttention(SoftmaxAttention):
-    """Attention to the source, whose keys and values are computed once a sentence."""
+    """Attention to the source, whose keys and values are computed once a sentence.
 
-    masked = True
+    Queries have one more channel, which is always 1, and keys have the mask of the padding there, so that no step
+    has to add it.
+    """
+
     count = 2
 
+    def __init__(self, module: MultiheadAttention, weights: Weights):
+        super().__init__(module, weights)
+        self.q = with_ones(self.q, self.heads)
+
     def begin(self, g: Graph, encoded: Value, source: Source) -> List[State]:
-        """encoded: [B * S, C]; keys: [B, H, d, S] and values: [B, H, S, d]."""
+        """encoded: [B * S, C]; keys: [B, H, d + 1, S] and values: [B, H, S, d]."""
         projected = self.weights.linear(g, encoded, self.k, self.v)
         k, v = g.op("Split", projected, g.constant([self.key_channels, self.value_channels]), outputs=2, axis=1)
         k = source.heads(g, k, self.heads, order=(0, 2, 3, 1))
+        mask = g.op("Expand", source.finite_mask(g), g.shape(1, self.heads, 1, 1))
+        k = g.op("Concat", k, mask, axis=2)
         v = source.heads(g, v, self.heads)
-        key_width, value_width = self.key_channels // self.heads, self.value_channels // self.heads
+        value_width = self.value_channels // self.heads
         return [
-            State(k, np.float32, ["sentences", self.heads, key_width, None], "sentence"),
-            State(v, np.float32, ["sentences", self.heads, None, value_width], "sentence"),
+            State(k, np.float32, ["sentences", self.heads, self.q.width // self.heads, None], SENTENCE),
+            State(v, np.float32, ["sentences", self.heads, None, value_width], SENTENCE),
         ]
 
-    def step(self, g: Graph, x: Value, states: List[Value], mask: Value, sentences: Value) -> Value:
+    def step(self, g: Graph, x: Value, states: List[Value], sentences: Value) -> Value:
         """x: [N, C], the beams of a sentence side by side, sentences: [1] their number; returns [N, C]."""
         q = self.weights.linear(g, x, self.q)
-        q = g.reshape(q, sentences, -1, self.heads, self.key_channels // self.heads)
-        attended = self.attend(g, g.op("Transpose", q, perm=[0, 2, 1, 3]), states[0], states[1], mask)
+        q = g.reshape(q, sentences, -1, self.heads, self.q.width // self.heads)
+        attended = self.attend(g, g.op("Transpose", q, perm=[0, 2, 1, 3]), *states)
         return self.weights.linear(g, joined_heads(g, attended, self.value_channels), self.out)

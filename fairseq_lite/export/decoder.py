@@ -16,7 +16,7 @@ from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.layers import Residual, activation, feed_forward, scaled_by_head
 from fairseq_lite.export.mixers import mixer
 from fairseq_lite.export.output import output_of
-from fairseq_lite.export.rows import SENTENCE, State
+from fairseq_lite.export.rows import State
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.models.linear_attention_layers import LinearAttentionDecoderLayer
@@ -45,7 +45,7 @@ class DecoderLayer:
         self.activate = activation(activation_fn)
         self.residual = Residual(weights, layer.normalize_before)
 
-    def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], mask: Value, sentences: Value):
+    def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], sentences: Value):
         """x: [N, C], `own` states of self-attention, `crossed` of the source; returns [N, C] and the new own states."""
         layer = self.layer
         after: List[Value] = []
@@ -57,7 +57,7 @@ class DecoderLayer:
 
         x = self.residual(g, x, layer.self_attn_layer_norm, attend)
         if self.cross is not None:
-            cross = lambda y: self.cross.step(g, y, crossed, mask, sentences)  # noqa: E731
+            cross = lambda y: self.cross.step(g, y, crossed, sentences)  # noqa: E731
             x = self.residual(g, x, layer.encoder_attn_layer_norm, cross)
         ffn = lambda y: feed_forward(g, y, layer, self.activate, self.weights)  # noqa: E731
         return self.residual(g, x, layer.final_layer_norm, ffn, layer.w_resid), after
@@ -76,7 +76,6 @@ class DecoderWriter:
         self.output = output_of(decoder, weights)
         self.vocabulary = self.output.vocabulary
         self.crosses = any(layer.cross is not None for layer in self.layers)
-        self._masked = any(layer.cross is not None and layer.cross.masked for layer in self.layers)
 
     def begin(self, g: Graph, sentences: List[Value], rows: Value) -> List[State]:
         """States before the first step: those of the source, then those of the rows.
@@ -88,13 +87,12 @@ class DecoderWriter:
         return [*self.sentence_states(g, sentences), *self.row_states(g, rows)]
 
     def sentence_states(self, g: Graph, sentences: List[Value]) -> List[State]:
-        """The mask of the source if it is needed, then what each layer attends to."""
+        """What each layer attends to of the source."""
         if not sentences:
             return []
         source = Source(g, sentences[1], self.decoder.padding_idx)
         encoded = g.reshape(sentences[0], -1, self.decoder.cfg.encoder.embed_dim)
-        states = [State(source.mask, np.float32, ["sentences", 1, 1, None], SENTENCE)] if self._masked else []
-        return states + [state for layer in self.layers for state in layer.cross.begin(g, encoded, source)]
+        return [state for layer in self.layers for state in layer.cross.begin(g, encoded, source)]
 
     def row_states(self, g: Graph, rows: Value) -> List[State]:
         """What each layer remembers of its past."""
@@ -105,16 +103,15 @@ class DecoderWriter:
         self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph
     ) -> Tuple[Value, List[Value]]:
         """One step: last words tokens: [N], words before them step: []; returns logits [N, V] and the row states."""
-        mask = states[0] if self._masked else ""
         x = self._embedded(body, tokens, step)
         crossing = self.crosses
         sentences = body.op("Shape", states[0], start=0, end=1) if crossing else ""
-        mine = iter(states[self._masked :])
+        mine = iter(states)
         crossed = [list(itertools.islice(mine, layer.cross.count)) if crossing else [] for layer in self.layers]
         after: List[Value] = []
         for layer, of_source in zip(self.layers, crossed):
             own = list(itertools.islice(mine, layer.causal.count))
-            x, new = layer.step(body, x, own, of_source, mask, sentences)
+            x, new = layer.step(body, x, own, of_source, sentences)
             after += new
         x = self.weights.layer_norm(body, x, self.decoder.layer_norm)
         if self.decoder.project_out_dim is not None:

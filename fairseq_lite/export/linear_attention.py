@@ -98,7 +98,6 @@ class LinearEncoderAttention(LinearAttentionWriter):
 class LinearCrossAttention(LinearAttentionWriter):
     """Attention to the source, which is summed once a sentence."""
 
-    masked = False
     count = 1
 
     def begin(self, g: Graph, encoded: Value, source: Source) -> List[State]:
@@ -106,7 +105,7 @@ class LinearCrossAttention(LinearAttentionWriter):
         shape = ["sentences", self.heads, self.features, self.value_width]
         return [State(self.sums_over(g, encoded, source)[0], np.float32, shape, "sentence")]
 
-    def step(self, g: Graph, x: Value, states: List[Value], mask: Value, sentences: Value) -> Value:
+    def step(self, g: Graph, x: Value, states: List[Value], sentences: Value) -> Value:
         """x: [N, C], the beams of a sentence side by side, sentences: [1] their number; returns [N, C]."""
         q = g.reshape(self.weights.linear(g, x, self.q), sentences, -1, self.heads, self.q.width // self.heads)
         queries = self.map(g, g.op("Transpose", q, perm=[0, 2, 1, 3]))

@@ -6,6 +6,9 @@ import numpy as np
 
 from fairseq_lite.export.graph import Graph, Value
 
+# Its exponential is 0, as that of minus infinity is.
+FINITE = -1e30
+
 
 class Source:
     """Token ids [B, S], padded on the right, and what every layer wants to know of them.
@@ -22,10 +25,16 @@ class Source:
         self.kept = g.op("Cast", g.op("Not", self.padding), to=1)
         # 1 for words and 0 for padding, for x: [B * S, C]
         self.kept_rows = g.reshape(self.kept, -1, 1)
-        # added to the scores of attention, [B, H, queries, S]
-        infinite = g.constant(np.float32(-np.inf))
-        mask = g.op("Where", self.padding, infinite, g.constant(np.float32(0)))
-        self.mask = g.op("Unsqueeze", mask, g.constant([1, 2]))
+        # added to the scores of attention, [B, 1, 1, S]
+        self.mask = self._mask(g, -np.inf)
+
+    def _mask(self, g: Graph, masked: float) -> Value:
+        mask = g.op("Where", self.padding, g.constant(np.float32(masked)), g.constant(np.float32(0)))
+        return g.op("Unsqueeze", mask, g.constant([1, 2]))
+
+    def finite_mask(self, g: Graph) -> Value:
+        """The mask for products, in which an infinite one could meet a zero, [B, 1, 1, S]."""
+        return self._mask(g, FINITE)
 
     def without_padding(self, g: Graph, x: Value) -> Value:
         """x: [B * S, C] with zeros on padding."""

@@ -120,6 +120,12 @@ def checkpoint_without_training(error: BaseException) -> Optional[str]:
     trained = variables(error, "load_checkpoint", "fairseq.trainer")
     if "filename" not in trained or not isinstance(error, (KeyError, TypeError, AttributeError)):
         return None
+    if error.args == ("model",):
+        # fairseq wants to begin it from weights that it has thrown away by then
+        return (
+            f"--store-ema: {trained['filename']} holds no moving average to go on with; "
+            "leave the option out, or start from a checkpoint that was trained with it"
+        )
     return (
         f"{trained['filename']}: training cannot resume from it ({first_line(error)}); "
         "start from its weights with --finetune-from-model"

@@ -10,6 +10,7 @@ from fairseq_lite.checkpoints import (
     write_checkpoint,
 )
 from fairseq_lite.cli import console, no_more_arguments
+from fairseq_lite.compression.states import Unsealed
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.shrink import shrink
@@ -26,6 +27,8 @@ def run(args, rest) -> None:
     masked = read_checkpoint(args.input)
     shrunk = shrink(masked, args.input)
     write_checkpoint(shrunk, args.output)
+    if isinstance(masked["model"], Unsealed):
+        print(f"{args.output} is a plain checkpoint; to make it small as {args.input} was, compress it again")
     print_table({args.input: _sizes(masked, args.input), args.output: _sizes(shrunk, args.output)})
 
 

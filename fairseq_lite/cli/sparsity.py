@@ -16,14 +16,14 @@ def add_arguments(parser) -> None:
 
 def run(args, rest) -> None:
     no_more_arguments(rest)
-    if args.plot:
+    if args.plot is not None:
         check_picture("--plot", args.plot)
         check_output(args.plot, [args.checkpoint])
     checkpoint = read_checkpoint(args.checkpoint)
     require_finite(checkpoint["model"], args.checkpoint)
     sparsity = sparsity_of(checkpoint, args.checkpoint)
     print_table(sparsity)
-    if args.plot:
+    if args.plot is not None:
         plot_sparsity(sparsity, args.plot)
 
 

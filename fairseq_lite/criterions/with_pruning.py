@@ -12,7 +12,9 @@ from fairseq.models import BaseFairseqModel
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.pruned import check_prunable
+from fairseq_lite.pruning.neurons import prunable_layers
 from fairseq_lite.pruning.options import PruningOptions, check
+from fairseq_lite.pruning.plan import chosen_groups
 from fairseq_lite.pruning.pruner import Pruner
 
 PRUNABLE_CRITERIONS = (
@@ -23,6 +25,10 @@ PRUNABLE_CRITERIONS = (
     "masked_lm",
     "sentence_prediction",
 )
+
+
+def _unwrapped(model: nn.Module) -> BaseFairseqModel:
+    return next(module for module in model.modules() if isinstance(module, BaseFairseqModel))
 
 
 class PruningMixin:
@@ -46,8 +52,13 @@ class PruningMixin:
 
     def _follow_training(self, task) -> None:
         """Learn of each update, of the whole model and of its moving average, none of which a criterion is given."""
-        train_step, valid_step = task.train_step, task.valid_step
+        begin_epoch, train_step, valid_step = task.begin_epoch, task.train_step, task.valid_step
         wants_average = getattr(task, "uses_ema", False)
+
+        def begin(epoch, model):
+            # Before the first update, in which fairseq would save the model that it crashed with.
+            self._check_model(model)
+            return begin_epoch(epoch, model)
 
         def train(sample, model, criterion, optimizer, update_num, ignore_grad=False, **average):
             self._trained, self._updates = model, update_num
@@ -59,7 +70,12 @@ class PruningMixin:
         def validate(sample, model, criterion, **average):
             return valid_step(sample, model, criterion, **(average if wants_average else {}))
 
-        task.train_step, task.valid_step, task.uses_ema = train, validate, True
+        task.begin_epoch, task.train_step, task.valid_step, task.uses_ema = begin, train, validate, True
+
+    def _check_model(self, model: nn.Module) -> None:
+        """Raise UserError for a model that cannot be pruned, or has none of a component that the options name."""
+        check_prunable(_unwrapped(model))
+        chosen_groups(self.pruning, prunable_layers(_unwrapped(model)))
 
     def _save_with(self, task) -> None:
         """Let the task's checkpoints hold what was collected, beside what they hold anyway, for a run to resume."""
@@ -82,9 +98,7 @@ class PruningMixin:
         if self.pruner is None:
             # A multilingual task calls its criterion with a part of the model that it trains.
             whole = model if self._trained is None else self._trained
-            unwrapped = next(module for module in whole.modules() if isinstance(module, BaseFairseqModel))
-            check_prunable(unwrapped)
-            self.pruner = Pruner(unwrapped, self.pruning, self._updates)
+            self.pruner = Pruner(_unwrapped(whole), self.pruning, self._updates)
             self.pruner.load_state_dict(self._saved)
         return self.pruner
 

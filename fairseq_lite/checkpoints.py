@@ -11,6 +11,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
 from omegaconf import OmegaConf
 
 from fairseq_lite.building import check_architecture, task_of_language_pairs, task_of_sizes
+from fairseq_lite.embedding_files import forget_embedding_files
 from fairseq_lite.errors import UserError
 from fairseq_lite.explain import one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
@@ -136,6 +137,7 @@ def build_model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     """
     state = checkpoint["model"]
     options = copy.copy(model_options(checkpoint, path))
+    forget_embedding_files(options)
     if any(name.startswith("classification_heads.") for name in state):
         # roberta drops those heads, which tasks add to it, unless it is told that they are wanted.
         if OmegaConf.is_config(options):

@@ -39,6 +39,7 @@ RANGES = (
     Range(r"(.*_)?(embed|input|output|feature|bottleneck)_dim", 1, MOST_CHANNELS),
     Range(r"max(_source|_target)?_positions", 1),
     Range(r"(.*_)?(dropout|layerdrop)", 0, 1, whole=False),
+    Range(r"ffn_init_ratio", 0, 1000, whole=False),
 )
 CUTOFFS = ("adaptive_input_cutoff", "adaptive_softmax_cutoff")
 

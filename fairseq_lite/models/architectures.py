@@ -57,7 +57,7 @@ LITE_TRANSFORMERS: Dict[str, Options] = {
     "lite_transformer_wmt_en_fr_90m": dict(encoder_embed_dim=200, **_DYNAMIC, **_dropout(0.04, 0.03)),
     "lite_transformer_wmt_en_fr_360m": dict(encoder_embed_dim=408, **_DYNAMIC, **_dropout(0.08, 0.07)),
     "lite_transformer_wmt_en_fr_527m": dict(encoder_embed_dim=496, **_DYNAMIC, **_dropout(0.1, 0.08)),
-    "lite_transformer_cnndm": dict(encoder_embed_dim=496, **_DYNAMIC, dropout=0.15),
+    "lite_transformer_cnndm": dict(encoder_embed_dim=496, **_DYNAMIC, **_dropout(0.15, 0.1)),
 }
 
 LITE_LANGUAGE_MODELS: Dict[str, Options] = {

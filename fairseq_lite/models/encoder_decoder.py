@@ -13,7 +13,7 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.kept_layers import KeptLayersMixin, settle_layers
-from fairseq_lite.models.linear_attention_layers import all_causal_attention_is_linear
+from fairseq_lite.models.linear_attention_layers import all_causal_attention_is_linear, check_alignments
 from fairseq_lite.models.options import EncoderDecoderOptions, as_namespace
 from fairseq_lite.modules import IncrementalState
 
@@ -140,6 +140,7 @@ class EncoderDecoderModel(KeptLayersMixin, TransformerModelBase):
         cfg = TransformerConfig.from_namespace(as_namespace(args))
         cls.complete(cfg)
         cls.check(cfg)
+        check_alignments(cfg, task)
         model = super().build_model(cfg, task)
         model.kept = kept
         return model

@@ -1,6 +1,8 @@
 """fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
 
 import copy
+import logging
+from dataclasses import fields
 from typing import List, Optional, Sequence
 
 import torch.nn as nn
@@ -8,7 +10,10 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, Trans
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies, leave_fast_path
+from fairseq_lite.models.options import CausalAttentionOptions
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
+
+logger = logging.getLogger(__name__)
 
 DECODER_POSITIONS = ("causal", "cross")
 POSITIONS = (*DECODER_POSITIONS, "encoder")
@@ -25,12 +30,27 @@ def kept_layers(side) -> List[int]:
     return list(range(side.layers))
 
 
+def warn_of_idle_options(cfg) -> None:
+    """Log the options of linear attention that have no effect on a model without a feature map.
+
+    They may stand in the options of a checkpoint, so they are not refused.
+    """
+    idle = [f"--{f.name.replace('_', '-')}" for f in fields(CausalAttentionOptions) if _is_idle(cfg, f)]
+    if idle:
+        logger.warning(f"{', '.join(idle)}: without effect, for attention is softmax; give a feature map too")
+
+
+def _is_idle(cfg, option) -> bool:
+    return option.name != "_name" and getattr(cfg, option.name, option.default) != option.default
+
+
 def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
     """Raise UserError for options of linear attention that are unknown or do not fit the model.
 
     `positions`: where the model's attention can be linear.
     """
     if cfg.feature_map is None:
+        warn_of_idle_options(cfg)
         return
     if str(cfg.feature_map) not in FEATURE_MAPS:
         raise UserError(f"--feature-map {cfg.feature_map}: unknown; take one of {', '.join(FEATURE_MAPS)}")
@@ -51,6 +71,17 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
         )
     if cfg.cross_self_attention:
         raise UserError("--cross-self-attention: not possible with linear attention; leave it out")
+
+
+def check_alignments(cfg, task) -> None:
+    """Raise UserError where a task loads alignments and the last decoder layer has no attention weights to learn."""
+    last = decoder_layer_configs(cfg)[-1:]
+    linear = any(layer_cfg.feature_map is not None for layer_cfg in last) and "cross" in _listed(cfg.linear_attention)
+    if linear and getattr(getattr(task, "cfg", None), "load_alignments", False):
+        raise UserError(
+            f"--load-alignments: linear attention to the source (--linear-attention {cfg.linear_attention}) has no"
+            f" weights to align; give --linear-attention causal, or --softmax-layers {cfg.decoder.layers - 1}"
+        )
 
 
 def decoder_layer_configs(cfg) -> list:

@@ -101,8 +101,11 @@ class _LiteLayer:
 
     def _build_ffn_linear(self, input_dim: int, output_dim: int, q_noise: float, qn_block_size: int) -> nn.Module:
         linear = nn.Linear(input_dim, output_dim)
-        bound = (6 / (input_dim * (1 + self.ffn_init_ratio))) ** 0.5
-        nn.init.uniform_(linear.weight, -bound, bound)
+        if self.ffn_init_ratio == 1:
+            nn.init.xavier_uniform_(linear.weight)
+        else:
+            bound = (6 / (input_dim * (1 + self.ffn_init_ratio))) ** 0.5
+            nn.init.uniform_(linear.weight, -bound, bound)
         nn.init.zeros_(linear.bias)
         return quant_noise(linear, q_noise, qn_block_size)
 

@@ -106,7 +106,7 @@ class LiteTransformerOptions(FairseqDataclass):
     weight_dropout: float = field(default=0.0, metadata={"help": "DropConnect probability of the kernels' taps"})
     ffn_init_ratio: float = field(
         default=1.0,
-        metadata={"help": "initialise the FFN Xavier-uniform as if fan out were this many times fan in"},
+        metadata={"help": "initialise the FFN as if fan out were this many times fan in (1: Xavier-uniform)"},
     )
     decoder_feature_map: Optional[FeatureMapChoice] = field(
         default=None,

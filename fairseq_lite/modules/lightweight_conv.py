@@ -11,7 +11,9 @@ class LightweightConv(ConvBranch):
     def __init__(self, embed_dim: int, kernel_size: int, num_heads: int, **options):
         super().__init__(embed_dim, kernel_size, num_heads, **options)
         self.weight = nn.Parameter(torch.empty(num_heads, 1, kernel_size))
-        nn.init.xavier_uniform_(self.weight)
+        # With the fans of a matrix [H, K], as the authors' layer on a GPU starts.
+        with torch.no_grad():
+            nn.init.xavier_uniform_(self.weight.squeeze(1))
 
     def taps(self, x: Tensor) -> Tensor:
         return self.normalise(self.weight.squeeze(1))

@@ -2,7 +2,9 @@ import pytest
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from fairseq_lite.building import build_architecture
+from fairseq_lite.errors import UserError
 from fairseq_lite.models.architectures import FLAT_TRANSFORMERS, LITE_LANGUAGE_MODELS, LITE_TRANSFORMERS
+from fairseq_lite.modules import LightweightConv
 
 
 @pytest.mark.parametrize("name", [*LITE_TRANSFORMERS, *LITE_LANGUAGE_MODELS, *FLAT_TRANSFORMERS])
@@ -36,3 +38,34 @@ def test_ffn_init_ratio_narrows_the_initial_weights(ratio, bound):
     layer = build_architecture("lite_transformer_iwslt_de_en", ["--ffn-init-ratio", ratio], 100).encoder.layers[0]
     for linear in (layer.fc1, layer.fc2):
         assert 0.98 * bound < linear.weight.abs().max() <= bound
+
+
+def test_ffn_init_ratio_of_1_is_xavier_whatever_the_inner_width():
+    options = ["--encoder-ffn-embed-dim=480", "--encoder-layers=1", "--encoder-kernel-sizes=3", "--ffn-init-ratio=1"]
+    layer = build_architecture("lite_transformer_iwslt_de_en", options, 100).encoder.layers[0]
+    bound = (6 / (160 + 480)) ** 0.5
+    assert all(0.98 * bound < linear.weight.abs().max() <= bound for linear in (layer.fc1, layer.fc2))
+
+
+@pytest.mark.parametrize("ratio", ["inf", "-1"])
+def test_ffn_init_ratio_out_of_range(ratio):
+    with pytest.raises(UserError, match="--ffn-init-ratio"):
+        build_architecture("lite_transformer_tiny", [f"--ffn-init-ratio={ratio}"], 100)
+
+
+def test_lightweight_kernels_start_as_wide_as_the_authors_matrices():
+    weight = LightweightConv(4000, 5, 4000).weight
+    bound = (6 / (4000 + 5)) ** 0.5
+    assert 0.98 * bound < weight.abs().max() <= bound
+
+
+def test_dropouts_of_the_published_summarisation():
+    model = build_architecture("lite_transformer_cnndm", [], 100)
+    layer = model.encoder.layers[0]
+    assert (layer.dropout_module.p, layer.self_attn.attention.dropout_module.p) == (0.15, 0.1)
+    assert layer.self_attn.conv.weight_dropout_module.p == 0.1
+
+
+def test_options_of_linear_attention_without_a_feature_map_are_named(caplog):
+    build_architecture("lite_transformer_tiny", ["--causal-gate", "--causal-feature-dim=8"], 100)
+    assert "--causal-feature-dim, --causal-gate: without effect" in caplog.text

@@ -1,5 +1,7 @@
 """Models that keep some layers of a larger one train, write, load and count as what they are."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from fairseq import options
@@ -74,6 +76,26 @@ def test_layers_that_keep_softmax_attention_are_renumbered():
     model, cfg = built("t2r_transformer_tiny", "--softmax-layers=1", "--decoder-layers-to-keep=1")
     assert cfg.model.softmax_layers == "0"
     assert not hasattr(model.decoder.layers[0].self_attn, "feature_map")
+
+
+def test_a_trained_model_needs_no_file_of_embeddings(tmp_path):
+    path = tmp_path / "embeddings.txt"
+    path.write_text("1 64\nw1 " + " ".join(["0.1"] * 64) + "\n")
+    model, cfg = built("lite_transformer_tiny", f"--encoder-embed-path={path}")
+    checkpoint = saved(model, cfg, tmp_path / "model.pt")
+    path.unlink()
+    assert torch.equal(load_model(checkpoint).encoder.embed_tokens.weight, model.encoder.embed_tokens.weight)
+    build_model(cfg.model, task_of_sizes(30, 30), from_checkpoint=True)
+
+
+def test_alignments_need_attention_weights_in_the_last_layer():
+    _, cfg = built("t2r_transformer_tiny")
+    task = task_of_sizes(30, 30)
+    task.cfg = SimpleNamespace(load_alignments=True)
+    with pytest.raises(UserError, match="--linear-attention causal,cross.*--softmax-layers 1"):
+        build_model(cfg.model, task)
+    cfg.model.linear_attention = "causal"
+    build_model(cfg.model, task)
 
 
 @pytest.mark.parametrize("given", ["2", "-1"])

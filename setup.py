@@ -4,7 +4,8 @@ from setuptools import find_packages, setup
 
 # Every distribution of fairseq owns site-packages/fairseq, so none can be a plain requirement.
 # The versions beside each are those it was tested with and breaks without: torchaudio only because
-# other releases pull a torch of their own.
+# other releases pull a torch of their own. A version that does not exist ends pip on a Python for which there is no
+# fairseq, in a line that names the right one.
 FAIRSEQ = {
     "ve": [
         "ve-fairseq==0.12.3; python_version >= '3.11' and python_version < '3.13'",
@@ -12,13 +13,18 @@ FAIRSEQ = {
         "omegaconf==2.3.1; python_version >= '3.11'",
         "scikit-learn==1.9.1; python_version >= '3.11'",
         "torchaudio==2.11.0; python_version >= '3.11'",
+        "ve-fairseq===needs-python-3.11-or-3.12; python_version < '3.11' or python_version >= '3.13'",
     ],
-    "fixed": ["fairseq-fixed==0.12.3.1; python_version >= '3.11'"],
+    "fixed": [
+        "fairseq-fixed==0.12.3.1; python_version >= '3.11'",
+        "fairseq-fixed===needs-python-3.11-or-later; python_version < '3.11'",
+    ],
     "legacy": [
         "fairseq==0.12.2; python_version < '3.11'",
         "torch==1.12.1; python_version < '3.11'",
         "torchaudio==0.12.1; python_version < '3.11'",
         "numpy<1.24; python_version < '3.11'",
+        "fairseq===needs-python-3.9-or-3.10; python_version >= '3.11'",
     ],
 }
 

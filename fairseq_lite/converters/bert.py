@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Tuple
 import torch
 from fairseq.data import Dictionary
 
-from fairseq_lite.checkpoints import Checkpoint, model_of
+from fairseq_lite.checkpoints import Checkpoint, model_of, require_finite
 from fairseq_lite.converters.layer_norm import embedding_scale, make_up_for_eps
 from fairseq_lite.converters.published import State, checkpoint_of, refuse_options, renamed
 from fairseq_lite.errors import UserError
@@ -22,6 +22,24 @@ LAST = "[MASK]"
 # BERT's names of activations, and fairseq's.
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_accurate", "gelu_pytorch_tanh": "gelu_accurate", "relu": "relu"}
 _REQUIRED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+
+_SIZES = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
+_DROPOUTS = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
 
 _LAYER = r"^encoder\.layer\.(\d+)\."
 # Names in BERT's state dict, and fairseq's.
@@ -70,7 +88,8 @@ def convert_bert(folder: str) -> Tuple[Checkpoint, Dictionary]:
     config = _read_config(config_path)
     dictionary, rows = _dictionary(vocabulary_path)
     state = renamed(_read_weights(weights_path), _KEYS)
-    _check_sizes(state, len(rows), folder)
+    _check_sizes(state, len(rows), config, folder)
+    require_finite(state, weights_path)
     state = _fairseq_weights(state, rows, config)
     checkpoint = checkpoint_of(_options(config), state, weights_path)
     model = model_of(checkpoint, weights_path)
@@ -89,11 +108,17 @@ def _read_config(path: str) -> Dict[str, Any]:
     if not isinstance(config, dict) or config.get("model_type") != "bert":
         found = config.get("model_type") if isinstance(config, dict) else None
         raise UserError(f"{path}: model_type {found!r}; only 'bert' is converted")
-    config = {"layer_norm_eps": 1e-12, "hidden_act": "gelu", **_REQUIRED, **config}
+    config = {"layer_norm_eps": 1e-12, "hidden_act": "gelu", **_DROPOUTS, **_REQUIRED, **config}
     problems = [
         f"{name} {config[name]!r} instead of {value!r}" for name, value in _REQUIRED.items() if config[name] != value
     ]
-    if config["hidden_act"] not in _ACTIVATIONS:
+    problems += [
+        f"{name} {config.get(name)!r} is no number above 0" for name in _SIZES if not _is_size(config.get(name))
+    ]
+    problems += [f"{name} {config[name]!r} is no rate from 0 to 1" for name in _DROPOUTS if not _is_rate(config[name])]
+    if not _is_rate(config["layer_norm_eps"]) or config["layer_norm_eps"] == 0:
+        problems.append(f"layer_norm_eps {config['layer_norm_eps']!r} is no number above 0")
+    if config["hidden_act"] not in (*_ACTIVATIONS,):
         problems.append(f"hidden_act {config['hidden_act']!r} instead of one of {', '.join(_ACTIVATIONS)}")
     refuse_options(path, problems)
     return config
@@ -118,8 +143,11 @@ def _options(config: Dict[str, Any]) -> argparse.Namespace:
 
 def _dictionary(path: str) -> Tuple[Dictionary, List[int]]:
     """The vocabulary as fairseq's dictionary, and of each of its entries, <mask> included, the row that BERT has."""
-    with open(path, encoding="utf-8") as file:
-        vocabulary = [line.rstrip("\n") for line in file]
+    try:
+        with open(path, encoding="utf-8") as file:
+            vocabulary = [line.rstrip("\n") for line in file]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text in UTF-8 ({error}); give the vocabulary of a BERT") from None
     row = {word: i for i, word in enumerate(vocabulary)}
     missing = [word for word in (*FIRST, LAST) if word not in row]
     if missing:
@@ -147,11 +175,20 @@ def _read_weights(path: str) -> State:
     return {name: tensor.float() for name, tensor in state.items()}
 
 
-def _check_sizes(state: State, entries: int, folder: str) -> None:
-    """Raise UserError unless all embeddings are there and have a row for each entry of the vocabulary."""
+def _check_sizes(state: State, entries: int, config: Dict[str, Any], folder: str) -> None:
+    """Raise UserError unless all embeddings are there, with a row for each entry of the vocabulary."""
     missing = [name for name in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if name not in state]
     if missing:
         raise UserError(f"{folder}: model.safetensors lacks the embeddings of a BERT: {', '.join(missing)}")
+    width = config["hidden_size"]
+    wrong = [n for n in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if state[n].dim() != 2 or state[n].size(1) != width]
+    wrong += [name for name in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if state[name].numel() == 0]
+    if wrong:
+        raise UserError(f"{folder}: hidden_size {width}: not the width of {', '.join(sorted(set(wrong)))}")
+    head = [_OUTPUT + name for name in ("dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")]
+    lacking = [name for name in head if _OUTPUT + "dense.weight" in state and name not in state]
+    if lacking:
+        raise UserError(f"{folder}: the head for masked words lacks {', '.join(lacking)}")
     rows = state[_TOKENS].size(0)
     if rows != entries:
         raise UserError(f"{folder}: vocab.txt has {entries} entries and model.safetensors embeds {rows}")

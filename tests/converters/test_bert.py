@@ -177,6 +177,22 @@ MISTAKES = {
         lambda folder: change_config(folder, position_embedding_type="relative_key", hidden_act="silu"),
         ["position_embedding_type 'relative_key' instead of 'absolute'", "hidden_act 'silu' instead of one of gelu"],
     ),
+    "sizes": (
+        lambda folder: change_config(folder, hidden_size="wide", num_hidden_layers=0, intermediate_size=None),
+        ["num_hidden_layers 0 is no number", "hidden_size 'wide' is no number", "intermediate_size None is no number"],
+    ),
+    "rates": (
+        lambda folder: change_config(folder, layer_norm_eps=float("nan"), hidden_dropout_prob=2),
+        ["layer_norm_eps nan is no number above 0", "hidden_dropout_prob 2 is no rate"],
+    ),
+    "heads": (lambda folder: change_config(folder, num_attention_heads=5), ["model.safetensors"]),
+    "kinds": (lambda folder: change_config(folder, hidden_act=["gelu"], is_decoder=[]), ["hidden_act ['gelu']"]),
+    "other_width": (lambda folder: change_config(folder, hidden_size=64), ["hidden_size 64: not the width of"]),
+    "not_finite": (
+        lambda folder: change_weights(folder, lambda state: state["encoder.layer.1.output.dense.bias"].fill_(float("inf"))),
+        ["model.safetensors: holds weights that are infinite or not a number"],
+    ),
+    "bytes": (lambda folder: (folder / "vocab.txt").write_bytes(b"\xff\xfe[CLS]"), ["vocab.txt: not text in UTF-8"]),
     "no_weights": (
         lambda folder: (folder / "model.safetensors").write_bytes(b"weights"),
         ["model.safetensors: not a readable safetensors file"],

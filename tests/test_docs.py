@@ -22,8 +22,8 @@ PAGES = sorted(
     if "node_modules" not in page.parts
 )
 FOLDERS = "fairseq_lite|examples|docs|benchmarks|tests|scripts|runtime"
-# Options of programs that are neither fairseq's nor in this repository: pip, npm and the like.
-FOREIGN = {"--no-build-isolation", "--no-deps", "--tokenize"}
+# Options of programs that are neither fairseq's nor in this repository: pip, npm, hydra and the like.
+FOREIGN = {"--no-build-isolation", "--no-deps", "--tokenize", "--config-dir", "--config-name"}
 # What the examples write.
 OUTPUTS = r"examples/\w+/(work|data|model)\b"
 SOURCES = ("fairseq_lite/**/*.py", "examples/**/*.py", "examples/**/*.sh", "benchmarks/*.py", "runtime/**/*.py")

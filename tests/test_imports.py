@@ -9,8 +9,8 @@ import fairseq_lite
 
 PACKAGE = Path(fairseq_lite.__file__).parent
 ORDER = (
-    "compat errors archives evaluated_options explain modules option_ranges output_files building checkpoints"
-    " compression models pretrained converters export measure pruning tasks criterions hooks cli"
+    "compat errors archives evaluated_options explain modules option_ranges output_files embedding_files building"
+    " checkpoints compression models converters export measure pruning tasks criterions hooks cli"
 ).split()
 
 

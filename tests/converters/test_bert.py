@@ -189,7 +189,9 @@ MISTAKES = {
     "kinds": (lambda folder: change_config(folder, hidden_act=["gelu"], is_decoder=[]), ["hidden_act ['gelu']"]),
     "other_width": (lambda folder: change_config(folder, hidden_size=64), ["hidden_size 64: not the width of"]),
     "not_finite": (
-        lambda folder: change_weights(folder, lambda state: state["encoder.layer.1.output.dense.bias"].fill_(float("inf"))),
+        lambda folder: change_weights(
+            folder, lambda state: state["encoder.layer.1.output.dense.bias"].fill_(float("inf"))
+        ),
         ["model.safetensors: holds weights that are infinite or not a number"],
     ),
     "bytes": (lambda folder: (folder / "vocab.txt").write_bytes(b"\xff\xfe[CLS]"), ["vocab.txt: not text in UTF-8"]),

@@ -1,6 +1,7 @@
 """fairseq-lite export: a checkpoint into a folder that runs without torch and fairseq."""
 
 import sys
+from typing import Optional
 
 from fairseq_lite.checkpoints import architecture_of, model_of, read_checkpoint, require_finite
 from fairseq_lite.cli import no_more_arguments
@@ -86,12 +87,15 @@ def _rows(model, kind):
     """Entries that the model has on each side."""
     if kind == CLASSIFICATION:
         return {"source": model.encoder.sentence_encoder.embed_tokens.num_embeddings}
-    target = len(model.decoder.dictionary)
-    return {"source": len(model.encoder.dictionary), "target": target} if kind == TRANSLATION else {"target": target}
+    parts = {"source": model.encoder, "target": model.decoder} if kind == TRANSLATION else {"target": model.decoder}
+    without = [side for side, part in parts.items() if getattr(part, "dictionary", None) is None]
+    if without:
+        raise UserError(f"{type(model).__name__}: has no {without[0]} dictionary; models of text are exported")
+    return {side: len(part.dictionary) for side, part in parts.items()}
 
 
 def _classes(path, task, model) -> int:
-    heads = list(model.classification_heads)
+    heads = list(getattr(model, "classification_heads", ()))
     if len(heads) != 1:
         raise UserError(f"{path}: has {len(heads)} classification heads; an encoder with one is exported")
     if getattr(task, "regression_target", False):
@@ -114,11 +118,17 @@ def _config(args, kind, checkpoint, model, vocabulary) -> Config:
         max_target=target,
         subwords=WORDPIECE if wordpiece else SENTENCEPIECE if args.spm else None,
         lower_case=wordpiece and is_lower_case(vocabulary["source"]),
-        mult_adds=count_mult_adds(
-            model, *(min(COUNTED_TOKENS, most or COUNTED_TOKENS) for most in (source, target))
-        ).total,
+        mult_adds=_mult_adds(model, source, target),
         options={} if kind == CLASSIFICATION else {"beam": args.beam or DEFAULT_BEAM},
     )
+
+
+def _mult_adds(model, *limits) -> Optional[int]:
+    """Those of 30 tokens a side; None for a model with an operator that is not counted."""
+    try:
+        return count_mult_adds(model, *(min(COUNTED_TOKENS, limit or COUNTED_TOKENS) for limit in limits)).total
+    except UserError:
+        return None
 
 
 def _starts_with_bos(task) -> bool:

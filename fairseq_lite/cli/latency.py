@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.cli import add_length_arguments, console, no_more_arguments
 from fairseq_lite.errors import UserError
+from fairseq_lite.measure.exported import ExportedModel, is_exported
 from fairseq_lite.measure.inputs import (
     ENCODER,
     ENCODER_DECODER,
@@ -34,7 +35,12 @@ PASSES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoints; the first is what others speed up")
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="CKPT",
+        help="checkpoints or exported folders; the first is what others speed up",
+    )
     add_length_arguments(parser)
     parser.add_argument(
         "--batch-sizes",
@@ -48,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=int, default=20, metavar="N", help="times that each is measured (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch and of onnxruntime (default: their choice)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
@@ -82,9 +90,9 @@ def _check_numbers(args: argparse.Namespace) -> None:
                 raise UserError(f"{option} {value}: must be from 1 to {MOST[option]}")
 
 
-def _load_of_one_kind(args: argparse.Namespace) -> List[torch.nn.Module]:
+def _load_of_one_kind(args: argparse.Namespace) -> List[Union[torch.nn.Module, ExportedModel]]:
     """The models, if all do the same work."""
-    models = [measured_part(load_model(path)) for path in args.checkpoints]
+    models = [_load(path, args.threads) for path in args.checkpoints]
     for path, model in zip(args.checkpoints, models):
         allow_length(model, args.tgt_len)
         try:
@@ -97,6 +105,10 @@ def _load_of_one_kind(args: argparse.Namespace) -> List[torch.nn.Module]:
                 f"({kind_of(models[0])}); measure them apart"
             )
     return models
+
+
+def _load(path: str, threads: Optional[int]) -> Union[torch.nn.Module, ExportedModel]:
+    return ExportedModel(path, threads) if is_exported(path) else measured_part(load_model(path))
 
 
 def as_rows(checkpoints: Sequence[str], latencies: Dict[int, List[Latency]]) -> List[Dict]:

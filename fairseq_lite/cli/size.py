@@ -8,13 +8,19 @@ from rich.table import Table
 
 from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.errors import UserError
+from fairseq_lite.measure.exported import folder_bytes_by_part, is_exported
 from fairseq_lite.measure.sizes import OPTIMIZER, REST, WEIGHTS, bytes_by_part
 
 DICTIONARIES = "dictionaries"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="any; the first is the measure of ratios")
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="any, or an exported folder; the first is the measure of ratios",
+    )
     parser.add_argument(
         "--dict",
         action="append",
@@ -31,11 +37,18 @@ def run(args, rest) -> None:
         if not os.path.isfile(path):
             raise UserError(f"--dict {path}: no such file; give a dict.*.txt that fairseq-preprocess wrote")
     dictionaries = sum(map(os.path.getsize, args.dict))
-    sizes = [{**bytes_by_part(path), DICTIONARIES: dictionaries} for path in args.checkpoints]
+    sizes = [_size(path, dictionaries) for path in args.checkpoints]
     if args.json:
         print(json.dumps(as_json(args.checkpoints, sizes), indent=2))
     else:
         print_table(args.checkpoints, sizes)
+
+
+def _size(path: str, dictionaries: int) -> Dict[str, int]:
+    """Bytes by part; an exported folder has its dictionaries within."""
+    if is_exported(path):
+        return {**folder_bytes_by_part(path), DICTIONARIES: 0}
+    return {**bytes_by_part(path), DICTIONARIES: dictionaries}
 
 
 def weights(parts: Dict[str, int]) -> int:

@@ -28,7 +28,7 @@ class Config:
         lower_case: whether WordPiece lowers the case and strips accents first
         options: defaults of the graph's inputs that the export chose
         states: of step.onnx: name, shape, dtype and whether a row or a sentence has one
-        mult_adds: multiply-adds for 30 source and 30 target tokens
+        mult_adds: multiply-adds for 30 source and 30 target tokens, None where an operator is not counted
         files: SHA-256 of each file of the folder but config.json
     """
 

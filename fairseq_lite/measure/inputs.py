@@ -12,8 +12,9 @@ from fairseq.modules import SinusoidalPositionalEmbedding
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.measure.exported import ExportedModel
+from fairseq_lite.measure.kinds import ENCODER, ENCODER_DECODER, LANGUAGE_MODEL
 
-ENCODER_DECODER, LANGUAGE_MODEL, ENCODER = "encoder-decoder", "language model", "encoder"
 KINDS = {
     ENCODER_DECODER: FairseqEncoderDecoderModel,
     LANGUAGE_MODEL: FairseqLanguageModel,
@@ -33,6 +34,8 @@ def measured_part(model: nn.Module) -> nn.Module:
 
 def kind_of(model: nn.Module) -> str:
     """A key of KINDS; raises UserError for a model of none."""
+    if isinstance(model, ExportedModel):
+        return model.kind
     for kind, base in KINDS.items():
         if isinstance(model, base):
             return kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Callable, Dict, Iterable, List, Sequence
+from typing import Callable, Dict, Iterable, List, Sequence, Union
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from fairseq.data import Dictionary
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
+from fairseq_lite.measure.exported import ExportedModel
 from fairseq_lite.measure.inputs import (
     ENCODER,
     LANGUAGE_MODEL,
@@ -37,7 +38,7 @@ class Latency:
 
 
 def measure_latency(
-    models: Sequence[nn.Module],
+    models: Sequence[Union[nn.Module, ExportedModel]],
     batch_sizes: Sequence[int],
     src_len: int = 30,
     tgt_len: int = 30,
@@ -53,7 +54,7 @@ def measure_latency(
     lengths that a model does not take.
     """
     pairs = [(size, model) for size in batch_sizes for model in models]
-    runs = [batch_run(model, size, src_len, tgt_len, beam) for size, model in pairs]
+    runs = [_run_of(model, size, src_len, tgt_len, beam) for size, model in pairs]
     with torch.no_grad():
         times = milliseconds_in_turns(runs, track(range(WARM_UP_ROUNDS + rounds)))
     latencies: Dict[int, List[Latency]] = {size: [] for size in batch_sizes}
@@ -64,6 +65,10 @@ def measure_latency(
 
 def _summary(samples: Sequence[float]) -> Latency:
     return Latency(statistics.median(samples), float(np.percentile(samples, 90)))
+
+
+def _run_of(model: Union[nn.Module, ExportedModel], *work: int) -> Callable[[], object]:
+    return model.batch_run(*work) if isinstance(model, ExportedModel) else batch_run(model, *work)
 
 
 def batch_run(model: nn.Module, batch_size: int, src_len: int, tgt_len: int, beam: int = 1) -> Callable[[], object]:

@@ -9,8 +9,8 @@ from typing import Any, Dict, List, Optional
 TRANSLATION, LANGUAGE_MODEL, CLASSIFICATION = "translation", "language_model", "classification"
 FORMAT = 1
 VERSION = "0.1.0"
-# The first onnxruntime with all operators that the graphs are written with.
-ONNXRUNTIME = "1.20"
+# The first onnxruntime with all operators that the graphs are written with, and with the one that reads 4-bit rows.
+ONNXRUNTIME, ONNXRUNTIME_FOUR_BITS = "1.20", "1.23"
 
 
 @dataclasses.dataclass
@@ -29,6 +29,7 @@ class Config:
         options: defaults of the graph's inputs that the export chose
         states: of step.onnx: name, shape, dtype and whether a row or a sentence has one
         mult_adds: multiply-adds for 30 source and 30 target tokens, None where an operator is not counted
+        onnxruntime: the least version that runs the graphs, by default what `bits` and `portable` need
         files: SHA-256 of each file of the folder but config.json
     """
 
@@ -49,9 +50,13 @@ class Config:
     eos: int = 2
     unk: int = 3
     format: int = FORMAT
-    onnxruntime: str = ONNXRUNTIME
+    onnxruntime: str = ""
     fairseq_lite: str = VERSION
     files: Dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        four_bits = self.bits == 4 and not self.portable
+        self.onnxruntime = self.onnxruntime or (ONNXRUNTIME_FOUR_BITS if four_bits else ONNXRUNTIME)
 
     def metadata(self) -> Dict[str, str]:
         """What each graph carries: every value as JSON."""

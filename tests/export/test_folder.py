@@ -55,6 +55,12 @@ def test_the_folder_names_the_hash_of_each_file_and_its_graph_the_same_keys(tmp_
     assert json.loads((path / "vocab.json").read_text()) == {"source": ["ü"]}
 
 
+def test_rows_in_four_bits_need_a_later_onnxruntime():
+    ways = [(8, False), (8, True), (4, False), (4, True)]
+    needed = [Config("translation", "transformer", *way).onnxruntime for way in ways]
+    assert needed == ["1.20", "1.20", "1.23", "1.20"]
+
+
 def test_graphs_share_each_weight_in_one_file(tmp_path):
     graphs = {"model.onnx": product("a", "b"), "step.onnx": product("c")}
     write_folder(str(tmp_path / "out"), config(), {}, graphs, {})

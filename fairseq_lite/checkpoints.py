@@ -159,8 +159,8 @@ def _task_of(state: StateDict):
     if pairs:
         sides = {lang: side for pair in pairs for lang, side in zip(pair.split("-"), _sides(pair))}
         return task_of_language_pairs(pairs, {lang: vocabulary_size(state, side) for lang, side in sides.items()})
-    target = vocabulary_size(state, "decoder")
-    return task_of_sizes(vocabulary_size(state, "encoder") or target, target)
+    source, target = vocabulary_size(state, "encoder"), vocabulary_size(state, "decoder")
+    return task_of_sizes(source or target, target or source)
 
 
 def _sides(pair: str) -> List[str]:

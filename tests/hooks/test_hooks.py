@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,12 @@ def test_the_installer_is_documented(hook):
     module, name = hook.installer.split(":")
     assert getattr(import_module(f"fairseq_lite.{module}"), name).__doc__
     assert hook.why and hook.releases
+
+
+def test_the_page_lists_every_hook():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = [f"| `{hook.target}` | {hook.why} | {hook.releases} |" for hook in HOOKS]
+    assert re.findall(r"^\| `[\w.]+:.*", page, re.M) == rows
 
 
 def patched(path):

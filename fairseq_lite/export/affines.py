@@ -29,7 +29,8 @@ class Names:
 
     @staticmethod
     def _identity(tensor: Tensor) -> Tuple:
-        return tensor.data_ptr(), tuple(tensor.shape)
+        # nothing has no address of its own
+        return tensor.data_ptr() or id(tensor), tuple(tensor.shape)
 
     def of(self, tensor: Tensor) -> str:
         """The first name of the tensor in the model."""
@@ -38,20 +39,16 @@ class Names:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix as it is stored, and the zeros around it, which are put in when the model is loaded.
+    """A matrix as it is stored, and its rows of zeros, which are put in when the model is loaded.
 
     Args:
         entries: [stored, in]
         places: [out], the stored row that each row is; the number `stored` stands for a row of zeros; None for all
-        before: columns of zeros on the left
-        after: columns of zeros on the right
     """
 
     name: str
     entries: np.ndarray
     places: Optional[np.ndarray] = None
-    before: int = 0
-    after: int = 0
 
     @property
     def rows(self) -> int:
@@ -59,17 +56,17 @@ class Matrix:
 
     @property
     def columns(self) -> int:
-        return self.before + self.entries.shape[1] + self.after
+        return self.entries.shape[1]
 
     @property
     def size(self) -> int:
-        """Entries with the zeros around them."""
+        """Entries with the rows of zeros."""
         return self.rows * self.columns
 
     @property
     def key(self) -> Tuple:
-        """What tells it from matrices of the same entries with other zeros."""
-        return self.name, None if self.places is None else self.places.tobytes(), self.before, self.after
+        """What tells it from a matrix of the same entries in other rows."""
+        return self.name, None if self.places is None else self.places.tobytes()
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,6 @@ def affine_of(layer: nn.Module, names: Names) -> Affine:
         None if places is None else array_of(places)
         for places in (getattr(layer, "inputs", None), getattr(layer, "outputs", None))
     )
-    if weight.shape[1] == 0:
-        # a product needs a channel, if only to multiply it with zero
-        weight, inputs = np.zeros((len(weight), 1), np.float32), np.zeros(1, np.int64)
     return Affine(Matrix(name, weight), bias, layer.out_features, inputs, outputs)
 
 
@@ -147,8 +141,3 @@ def with_ones(affine: Affine, heads: int) -> Affine:
     affine = filled(affine)
     by_head = np.arange(affine.width).reshape(heads, -1)
     return _placed(affine, np.pad(by_head, ((0, 0), (0, 1)), constant_values=affine.width).ravel(), constant=1)
-
-
-def among(affine: Affine, before: int, after: int) -> Affine:
-    """The layer of x with channels before and after those that it looks at."""
-    return replace(filled(affine), matrix=replace(filled(affine).matrix, before=before, after=after))

@@ -27,7 +27,7 @@ class Float32:
         return g.op("Gather", self.decoded(g, matrix), ids)
 
     def decoded(self, g: Graph, matrix: Matrix) -> Value:
-        """A matrix without the zeros around it, [stored, in], in float32; it may be a weight of a graph further out."""
+        """A matrix without its rows of zeros, [stored, in], in float32; it may be a weight of a graph further out."""
         found = levels_of(matrix.entries) if matrix.entries.size >= SMALLEST else None
         if found is None:
             return g.weight(matrix.name, matrix.entries)
@@ -43,27 +43,18 @@ class Float32:
         return g.derived(("decoded", matrix.name), write)
 
     def _product_of_decoded(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        parts = [self._with_zeros(g, matrix) for matrix in matrices]
+        parts = [
+            with_rows(g, self.decoded(g, matrix), matrix, np.zeros((1, matrix.columns), np.float32))
+            for matrix in matrices
+        ]
         if len(parts) == 1 and parts[0] in g.home.initializers:
             return g.op("Gemm", x, parts[0], bias, transB=1)
-        keys = [matrix.key for matrix in matrices]
         if len(parts) > 1:
-            whole = g.derived(("joined", *keys), lambda home: home.op("Concat", *parts, axis=0))
-            return g.op("Gemm", x, whole, bias, transB=1)
+            return g.op("Gemm", x, joined(g, "joined", parts, matrices), bias, transB=1)
         # a graph further out may keep it, as of tied embeddings; what is derived here is packed for the product here
-        transposed = g.derived(("transposed", *keys), lambda home: home.op("Transpose", parts[0], perm=[1, 0]))
+        key = ("transposed", matrices[0].key)
+        transposed = g.derived(key, lambda home: home.op("Transpose", parts[0], perm=[1, 0]))
         return g.op("Gemm", x, transposed, bias)
-
-    def _with_zeros(self, g: Graph, matrix: Matrix) -> Value:
-        """A matrix in float32 with the zeros around it, [out, in]."""
-        value = self.decoded(g, matrix)
-        if matrix.places is not None:
-            value = with_rows(g, value, matrix, np.zeros((1, matrix.entries.shape[1]), np.float32))
-        if matrix.before or matrix.after:
-            pads = [0, matrix.before, 0, matrix.after]
-            before = value
-            value = g.derived(("widened", matrix.key), lambda home: home.op("Pad", before, home.constant(pads)))
-        return value
 
 
 def with_rows(g: Graph, value: Value, matrix: Matrix, zero: np.ndarray) -> Value:
@@ -100,8 +91,7 @@ class Quantised(Float32):
     least = 2**17
 
     def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        widened = any(matrix.before or matrix.after for matrix in matrices)
-        if widened or sum(matrix.size for matrix in matrices) < self.least:
+        if sum(matrix.size for matrix in matrices) < self.least:
             return self._product_of_decoded(g, x, matrices, bias)
         return self.large_product(g, x, matrices, bias)
 
@@ -116,7 +106,7 @@ class Quantised(Float32):
         return self.decoded_of_codes(g, matrix)
 
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
-        """A matrix without the zeros around it, [stored, in], in float32."""
+        """A matrix without its rows of zeros, [stored, in], in float32."""
         raise NotImplementedError
 
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:

@@ -46,11 +46,15 @@ class Weights:
         return g.op("Gather", self._product(g, x, [affine]), g.constant(channels), axis=1)
 
     def _product(self, g: Graph, x: Value, affines: Sequence[Affine]) -> Value:
-        bias = None
+        matrices, bias = [affine.matrix for affine in affines], None
         if any(affine.bias is not None for affine in affines):
             biases = [np.zeros(a.matrix.rows, np.float32) if a.bias is None else a.bias for a in affines]
             bias = g.weight("+".join(affine.name for affine in affines) + ".bias", np.concatenate(biases))
-        return self.matrices.product(g, x, [affine.matrix for affine in affines], bias)
+        if sum(matrix.size for matrix in matrices):
+            return self.matrices.product(g, x, matrices, bias)
+        # pruning left nothing to multiply with or nothing to compute
+        same = bias or g.constant(np.zeros(sum(matrix.rows for matrix in matrices), np.float32))
+        return g.op("Expand", same, g.shape(g.op("Shape", x, start=0, end=1), 1))
 
     def rows(self, g: Graph, ids: Value, table: Tensor) -> Value:
         """The rows ids: [N] of a table of the model: [V, C], as [N, C]."""

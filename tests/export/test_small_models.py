@@ -23,8 +23,8 @@ BITS = [32, 8, 4]
 ERRORS = {32: 1e-5, 8: 0.1, 4: 1.0}
 
 
-def pruned(name):
-    return shrunk(MODELS[name], mask(build_unpruned(MODELS[name]), 0.6))
+def pruned(name, part=0.6):
+    return shrunk(MODELS[name], mask(build_unpruned(MODELS[name]), part))
 
 
 GENERATORS = [name for name in MODELS if name not in ("roberta", "pre-norm", "transformer_lm", "t2r_transformer_lm")]
@@ -37,6 +37,10 @@ def test_a_shrunk_model_steps_as_in_fairseq(name, inflated, monkeypatch):
         monkeypatch.setattr(cuts, "INFLATION_PAYS_FOR", 1)
     model = pruned(name)
     (check_language_model if "_lm" in name else check_translator)(model)
+
+
+def test_a_model_with_nothing_left_steps_as_in_fairseq():
+    check_translator(pruned("transformer", 1.0))
 
 
 def inputs():

@@ -75,7 +75,7 @@ def derived_checkpoint(checkpoint: Checkpoint, state: StateDict) -> Checkpoint:
 
     That is the optimizer's state and the moving averages of `--store-ema`.
     """
-    extra_state = {key: value for key, value in checkpoint["extra_state"].items() if key != "ema"}
+    extra_state = {key: value for key, value in checkpoint.get("extra_state", {}).items() if key != "ema"}
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
     return {**kept, "extra_state": extra_state, "model": state}
 

@@ -197,3 +197,13 @@ def test_language_models_go_on_from_their_prompts(beam, start):
         prompt = prompt[prompt != WORDS.pad]
         theirs += of_language_model(WEIGHTS, prompt, start, max_target=30, beam_size=beam)
     assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_the_longest_length_wins_over_the_least(search, beam):
+    ours = run(search, sources(), beam=beam, min_len=20, max_len_b=4)
+    assert [len(tokens) for sentence in ours for tokens, _ in sentence] == [5] * 5 * beam
+
+
+def test_a_beam_of_none_is_one(search):
+    assert_same(run(search, sources(), beam=0), run(search, sources(), beam=1))

@@ -76,10 +76,11 @@ def _check_options(args, kind: str) -> None:
 def _vocabulary(args, kind, checkpoint, model):
     """The pieces of each side and a classifier's labels."""
     task = checkpoint["cfg"]["task"]
+    classes = _classes(args.checkpoint, task, model) if kind == CLASSIFICATION else 0
     given = {"source": args.dict_src, "target": args.dict_tgt}
     vocabulary = read_vocabulary(kind, task, _rows(model, kind), given, args.data)
     if kind == CLASSIFICATION:
-        vocabulary["labels"] = read_labels(task, _classes(args.checkpoint, task, model), args.data)
+        vocabulary["labels"] = read_labels(task, classes, args.data)
     return vocabulary
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 from fairseq.sequence_generator import SequenceGenerator
-from fairseq_lite_runtime import Classifier, Generator, Stepper, Translator
+from fairseq_lite_runtime import Classifier, Generator, InputError, Stepper, Translator
 from saved import save_checkpoint, words, write_dictionary
 
 from fairseq_lite import cli
@@ -141,6 +141,9 @@ def test_a_step_graph_scores_samples_and_streams(language_model, tmp_path):
     parts = list(stepper.stream(**options))
     assert parts[0] == TARGET[0] and len(parts) > 2
     assert stepper.sample(**options) == "".join(parts)
+    for wrong in ({"temperature": -1}, {"top_k": 0}, {"max_len": 0}, {"source": "a"}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            stepper.sample(**wrong)
     greedy = Generator(tmp_path / "out").generate([TARGET[0]], max_len_b=12)[0]
     assert stepper.sample(prompt=TARGET[0], temperature=0, max_len=12) == greedy
 
@@ -164,6 +167,11 @@ def test_the_folder_has_the_pieces_and_tells_what_it_is(translation, tmp_path):
     assert config["options"] == {"beam": 5} and config["mult_adds"] > 0
 
 
+@pytest.fixture(scope="module")
+def without_head(data):
+    return (save_checkpoint(data / "none.pt", data, "sentence_prediction", ROBERTA) and data / "none.pt",)
+
+
 @pytest.mark.parametrize(
     "which, options, message",
     [
@@ -177,6 +185,7 @@ def test_the_folder_has_the_pieces_and_tells_what_it_is(translation, tmp_path):
             "--dict-src: a model of the kind language_model has no such dictionary",
         ),
         ("classifier", ["--beam", 2], "--beam: a classifier has none; leave it out"),
+        ("without_head", [], "none.pt: has 0 classification heads; an encoder with one is exported"),
         ("classifier", ["--step"], "--step: a classifier has none; leave it out"),
     ],
 )

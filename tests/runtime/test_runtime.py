@@ -7,7 +7,7 @@ import math
 import onnxruntime
 import pytest
 import toys
-from fairseq_lite_runtime import Classifier, FolderError, Generator, InputError, Translator
+from fairseq_lite_runtime import Classifier, FolderError, Generator, InputError, Stepper, Translator
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,11 @@ def test_a_folder_that_cannot_run_is_refused_in_one_line(tmp_path, spoil, messag
     with pytest.raises(FolderError, match=message) as caught:
         Translator(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_step_graphs_is_refused_by_the_stepper(folder):
+    with pytest.raises(FolderError, match="has no step.onnx; export with --step"):
+        Stepper(folder)
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):

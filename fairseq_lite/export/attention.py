@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 from fairseq.modules import MultiheadAttention
@@ -11,7 +11,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import ROW, SENTENCE, State
-from fairseq_lite.export.source import Source, joined_heads
+from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
 
 
@@ -118,9 +118,12 @@ class CrossAttention(SoftmaxAttention):
             State(v, np.float32, ["sentences", self.heads, None, value_width], SENTENCE),
         ]
 
-    def step(self, g: Graph, x: Value, states: List[Value], sentences: Value) -> Value:
-        """x: [N, C], the beams of a sentence side by side, sentences: [1] their number; returns [N, C]."""
-        q = self.weights.linear(g, x, self.q)
-        q = g.reshape(q, sentences, -1, self.heads, self.q.width // self.heads)
-        attended = self.attend(g, g.op("Transpose", q, perm=[0, 2, 1, 3]), *states)
-        return self.weights.linear(g, joined_heads(g, attended, self.value_channels), self.out)
+    def step(self, g: Graph, x: Value, states: List[Value], sentences: Optional[Value]) -> Value:
+        """x: [N, C], the rows of a sentence side by side; returns [N, C].
+
+        Args:
+            sentences: their number, int64: [1], or None where each has one row
+        """
+        q = query_heads(g, self.weights.linear(g, x, self.q), self.heads, self.q.width // self.heads, sentences)
+        attended = self.attend(g, q, *states)
+        return self.weights.linear(g, joined_rows(g, attended, self.value_channels, sentences), self.out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch.nn as nn
@@ -45,7 +45,7 @@ class DecoderLayer:
         self.activate = activation(activation_fn)
         self.residual = Residual(weights, layer.normalize_before)
 
-    def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], sentences: Value):
+    def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], sentences: Optional[Value]):
         """x: [N, C], `own` states of self-attention, `crossed` of the source; returns [N, C] and the new own states."""
         layer = self.layer
         after: List[Value] = []
@@ -100,12 +100,12 @@ class DecoderWriter:
         return [state for layer in self.layers for state in layer.causal.begin(g, count)]
 
     def step(
-        self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph
+        self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph, alone: bool = False
     ) -> Tuple[Value, List[Value]]:
         """One step: last words tokens: [N], words before them step: []; returns logits [N, V] and the row states."""
         x = self._embedded(body, tokens, step)
         crossing = self.crosses
-        sentences = body.op("Shape", states[0], start=0, end=1) if crossing else ""
+        sentences = body.op("Shape", states[0], start=0, end=1) if crossing and not alone else None
         mine = iter(states)
         crossed = [list(itertools.islice(mine, layer.cross.count)) if crossing else [] for layer in self.layers]
         after: List[Value] = []

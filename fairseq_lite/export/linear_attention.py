@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch.nn as nn
@@ -11,7 +11,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import array_of, scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import State
-from fairseq_lite.export.source import Source, joined_heads
+from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import LinearAttention
 from fairseq_lite.modules.feature_maps import EluFeatureMap, RFAFeatureMap
@@ -105,11 +105,16 @@ class LinearCrossAttention(LinearAttentionWriter):
         shape = ["sentences", self.heads, self.features, self.value_width]
         return [State(self.sums_over(g, encoded, source)[0], np.float32, shape, "sentence")]
 
-    def step(self, g: Graph, x: Value, states: List[Value], sentences: Value) -> Value:
-        """x: [N, C], the beams of a sentence side by side, sentences: [1] their number; returns [N, C]."""
-        q = g.reshape(self.weights.linear(g, x, self.q), sentences, -1, self.heads, self.q.width // self.heads)
-        queries = self.map(g, g.op("Transpose", q, perm=[0, 2, 1, 3]))
-        return self._out(g, self.divided(g, g.op("MatMul", queries, states[0])))
+    def step(self, g: Graph, x: Value, states: List[Value], sentences: Optional[Value]) -> Value:
+        """x: [N, C], the rows of a sentence side by side; returns [N, C].
+
+        Args:
+            sentences: their number, int64: [1], or None where each has one row
+        """
+        q = query_heads(g, self.weights.linear(g, x, self.q), self.heads, self.q.width // self.heads, sentences)
+        attended = self.divided(g, g.op("MatMul", self.map(g, q), states[0]))
+        joined = joined_rows(g, attended, self.v.width - self.heads, sentences)
+        return self.weights.linear(g, joined, self.module.out_proj)
 
 
 class LinearCausalAttention(LinearAttentionWriter):

@@ -40,7 +40,7 @@ class Decoder(Protocol):
         """
 
     def step(
-        self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph
+        self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph, alone: bool = False
     ) -> Tuple[Value, List[Value]]:
         """Write one step.
 
@@ -49,6 +49,7 @@ class Decoder(Protocol):
             step: number of words before it, int64: []
             states: all states in the order of `begin`
             home: the graph for the weights (`body.home`)
+            alone: whether each sentence has one row, as in greedy search
 
         Returns:
             logits without normalisation, float: [N, V], and the row states after the step in the order of `begin`

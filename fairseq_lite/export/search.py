@@ -207,17 +207,17 @@ class _Steps:
     def _greedy_step(self, body: Graph, groups: List[Group]) -> Tuple[Value, List[Group]]:
         step, words, sums = groups[0]
         progress = Progress(step, words, words, sums)
-        scores, history, rows = self._step(body, progress, groups[1])
+        scores, history, rows = self._step(body, progress, groups[1], alone=True)
         best, words = self._by_rules(body, scores, history, step, self.selection.best)
         length = body.op("Add", step, body.constant(1))
         some = body.op("Or", self.endings.any(body, words), self._last(body, progress))
         return body.op("Not", some), [[length, words, body.op("Add", sums, best)], rows]
 
-    def _step(self, body: Graph, progress: Progress, rows: Group) -> Tuple[Value, Value, Group]:
+    def _step(self, body: Graph, progress: Progress, rows: Group, alone: bool = False) -> Tuple[Value, Value, Group]:
         """One step of the decoder: log-probabilities [n, V], words so far [n, step + 1], row states after it."""
         rest, fixed = iter(rows), iter(self.fixed)
         states = [next(fixed) if state.per == SENTENCE else next(rest) for state in self.search.states]
-        logits, after = self.search.decoder.step(body, progress.words, progress.step, states, body.home)
+        logits, after = self.search.decoder.step(body, progress.words, progress.step, states, body.home, alone)
         scores = self.rules.log_probabilities(body, logits, progress.step, self.corrections)
         newest = body.op("Unsqueeze", progress.words, body.constant([1]))
         history = body.op("Concat", rows[-1], newest, axis=1)

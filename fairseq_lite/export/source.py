@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 
 from fairseq_lite.export.graph import Graph, Value
@@ -43,6 +45,18 @@ class Source:
     def heads(self, g: Graph, x: Value, heads: int, order: tuple = (0, 2, 1, 3)) -> Value:
         """x: [B * S, H * d] as [B, S, H, d] in another order, by default [B, H, S, d]."""
         return g.op("Transpose", g.reshape(x, self.size, heads, -1), perm=list(order))
+
+
+def query_heads(g: Graph, q: Value, heads: int, width: int, sentences: Optional[Value]) -> Value:
+    """q: [N, H * d], the rows of a sentence side by side, as [B, H, N / B, d]; B = N where `sentences` is None."""
+    if sentences is None:
+        return g.reshape(q, -1, heads, 1, width)
+    return g.op("Transpose", g.reshape(q, sentences, -1, heads, width), perm=[0, 2, 1, 3])
+
+
+def joined_rows(g: Graph, x: Value, channels: int, sentences: Optional[Value]) -> Value:
+    """x: [B, H, N / B, d] as [N, H * d]; B = N where `sentences` is None."""
+    return g.reshape(x, -1, channels) if sentences is None else joined_heads(g, x, channels)
 
 
 def joined_heads(g: Graph, x: Value, channels: int) -> Value:

@@ -51,7 +51,7 @@ class GraphDecoder:
             State(list_, np.float32, ["rows", None, WIDTH], "row"),
         ]
 
-    def step(self, body, tokens, step, states, home):
+    def step(self, body, tokens, step, states, home, alone=False):
         decayed, *source, words = states
         word = body.op("Gather", body.weight("words", self.weights.words), tokens)
         decayed = body.op("Add", body.op("Mul", decayed, body.constant(0.7)), word)

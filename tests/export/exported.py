@@ -35,6 +35,7 @@ TRANSLATORS = {
     " --share-decoder-input-output-embed --activation-fn gelu_accurate",
     "wider decoder": f"transformer {TINY} --decoder-embed-dim 32 --adaptive-softmax-cutoff 20,40",
     "bart": f"bart_base {TINY} --max-source-positions 64 --max-target-positions 64",
+    "quantisation noise": f"transformer {TINY} --quant-noise-pq 0.1 --encoder-layerdrop 0.1 --decoder-layerdrop 0.1",
     "lightweight": LITE,
     "dynamic with GLU": f"{LITE} {DYNAMIC} {PRE_NORM} --share-all-embeddings",
     "recurrent branch": f"{LITE} --decoder-feature-map t2r --encoder-attention-dim 12 --no-weight-softmax",
@@ -50,6 +51,7 @@ ADAPTIVE = (
 )
 LANGUAGE_MODELS = {
     "transformer_lm": f"transformer_lm {LM} --decoder-ffn-embed-dim 24 --decoder-input-dim 12 --decoder-output-dim 20",
+    "scaled": f"transformer_lm {LM} --scale-fc --scale-attn --scale-heads --scale-resids --activation-fn tanh",
     "lite_transformer_lm": f"lite_transformer_lm_tiny {LM} --decoder-conv-heads 2",
     "t2r_transformer_lm": f"t2r_transformer_lm_tiny {LM}",
     "adaptive": f"transformer_lm {LM} {ADAPTIVE}",

@@ -13,18 +13,18 @@ FAIRSEQ = {
         "omegaconf==2.3.1; python_version >= '3.11'",
         "scikit-learn==1.9.1; python_version >= '3.11'",
         "torchaudio==2.11.0; python_version >= '3.11'",
-        "ve-fairseq===needs-python-3.11-or-3.12; python_version < '3.11' or python_version >= '3.13'",
+        "ve-fairseq==0+needs.python.3.11.or.3.12; python_version < '3.11' or python_version >= '3.13'",
     ],
     "fixed": [
         "fairseq-fixed==0.12.3.1; python_version >= '3.11'",
-        "fairseq-fixed===needs-python-3.11-or-later; python_version < '3.11'",
+        "fairseq-fixed==0+needs.python.3.11.or.later; python_version < '3.11'",
     ],
     "legacy": [
         "fairseq==0.12.2; python_version < '3.11'",
         "torch==1.12.1; python_version < '3.11'",
         "torchaudio==0.12.1; python_version < '3.11'",
         "numpy<1.24; python_version < '3.11'",
-        "fairseq===needs-python-3.9-or-3.10; python_version >= '3.11'",
+        "fairseq==0+needs.python.3.9.or.3.10; python_version >= '3.11'",
     ],
 }
 

@@ -70,6 +70,13 @@ HOOKS = (
         "hooks.resumed_order:keep_order_when_resuming",
     ),
     Hook(
+        "fairseq.ngram_repeat_block:NGramRepeatBlock._no_repeat_ngram",
+        ("self", "tokens", "lprobs", "bsz", "beam_size", "step"),
+        "--no-repeat-ngram-size compares the padding behind a hypothesis and blocks nothing",
+        "all, without the CUDA extension; left alone where a probe finds repeats blocked",
+        "hooks.repeated_ngrams:block_repeated_ngrams",
+    ),
+    Hook(
         "fairseq.models:build_model",
         ("cfg", "task", "from_checkpoint"),
         "a size of zero or a list that is none ends in a ZeroDivisionError or is evaluated as Python",

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from fairseq.ngram_repeat_block import NGramRepeatBlock
 from search_toy import WORDS, Weights, generator, language_model, of_language_model, translator
 
 WEIGHTS = Weights(24)
@@ -39,10 +38,8 @@ def run(session, source, prefix=None, **options):
     ]
 
 
-def of_fairseq(source, prefix=None, weights=WEIGHTS, max_target=40, prepare=None, **options):
+def of_fairseq(source, prefix=None, weights=WEIGHTS, max_target=40, **options):
     made = generator(weights, max_target, **options)
-    if prepare is not None:
-        prepare(made)
     sample = {"net_input": {"src_tokens": torch.from_numpy(source)}}
     found = made.generate([], sample, prefix_tokens=None if prefix is None else torch.from_numpy(prefix))
     return [[(h["tokens"].tolist(), float(h["score"])) for h in sentence] for sentence in found]
@@ -123,20 +120,12 @@ def test_a_prefix_that_ends_finishes_its_sentence(search, beam):
     assert len(ours[1]) == beam
 
 
-def without_repeats(made, size):
-    """fairseq's generator compares the end of its buffer, behind the words; here it is given the words alone."""
-    block = NGramRepeatBlock(size)
-    made.repeat_ngram_blocker = lambda tokens, scores, batch, beam, step: block(
-        tokens[:, : step + 1], scores, batch, beam, step
-    )
-
-
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("size", [2, 3, 4, 7])
 def test_no_repeated_ngrams(search, beam, size):
     source = sources()
     options = {"min_len": 25, "max_len_b": 30}
-    theirs = of_fairseq(source, beam_size=beam, prepare=lambda made: without_repeats(made, size), **options)
+    theirs = of_fairseq(source, beam_size=beam, no_repeat_ngram_size=size, **options)
     ours = run(search, source, beam=beam, no_repeat_ngram=size, **options)
     assert_same(ours, theirs)
     for tokens, _ in (found for sentence in ours for found in sentence):

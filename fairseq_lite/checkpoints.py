@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from fairseq_lite.building import check_architecture, task_of_language_pairs, task_of_sizes
 from fairseq_lite.embedding_files import forget_embedding_files
 from fairseq_lite.errors import UserError
-from fairseq_lite.explain import one_line, unknown_architecture, unreadable_checkpoint
+from fairseq_lite.explain import misfit, one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
 
 Checkpoint = Dict[str, Any]
@@ -182,7 +182,7 @@ def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
     try:
         model.load_state_dict(dict(checkpoint["model"]), strict=True, model_cfg=checkpoint["cfg"]["model"])
     except RuntimeError as error:
-        raise UserError(f"{path}: weights and options do not fit together: {' '.join(str(error).split())}") from error
+        raise UserError(misfit(path, str(error))) from error
     return model.eval()
 
 

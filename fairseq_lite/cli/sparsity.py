@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from fairseq_lite.checkpoints import read_checkpoint, require_finite
+from fairseq_lite.checkpoints import read_checkpoint
 from fairseq_lite.cli import console, no_more_arguments
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.plots import check_picture, plot_sparsity
@@ -19,9 +19,7 @@ def run(args, rest) -> None:
     if args.plot is not None:
         check_picture("--plot", args.plot)
         check_output(args.plot, [args.checkpoint])
-    checkpoint = read_checkpoint(args.checkpoint)
-    require_finite(checkpoint["model"], args.checkpoint)
-    sparsity = sparsity_of(checkpoint, args.checkpoint)
+    sparsity = sparsity_of(read_checkpoint(args.checkpoint), args.checkpoint)
     print_table(sparsity)
     if args.plot is not None:
         plot_sparsity(sparsity, args.plot)

@@ -17,6 +17,7 @@ from fairseq_lite.checkpoints import (
     model_options,
     require_finite,
 )
+from fairseq_lite.errors import UserError
 from fairseq_lite.models.pruned import unpruned_options
 from fairseq_lite.pruning.neurons import COMPONENTS, component_of, prunable_layers
 from fairseq_lite.pruning.units import Layer, zero_rows
@@ -98,11 +99,14 @@ def _pruned_weights(state: StateDict, layer: Layer) -> int:
 def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
     """The sparsity of a checkpoint, masked or shrunk, against the model that it was before.
 
-    Raises UserError for an architecture that cannot be measured and for weights that are not finite.
+    Raises UserError for an architecture that cannot be measured, and for weights that are missing or not finite.
     """
     state = checkpoint["model"]
     require_finite(state, path)
     layers = prunable_layers(_model_before_pruning(checkpoint, path))
+    missing = [layer.name for layer in layers if f"{layer.name}.weight" not in state]
+    if missing:
+        raise UserError(f"{path}: {len(missing)} layers of its options have no weights, {missing[0]} is the first")
     removed = any(layer.linear.weight.shape != state[f"{layer.name}.weight"].shape for layer in layers)
     if removed or any(_zero_neurons(state, layer.name) for layer in layers):
         result, count = Sparsity("neurons", {}, {}), _pruned_neurons

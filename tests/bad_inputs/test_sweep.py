@@ -140,7 +140,7 @@ def draws():
     for fault in READING:
         commands = [c for c in EVERY_READER if fault not in FORMLESS or not c.startswith("size")]
         if fault in TENSORS_ONLY:
-            commands = [c for c in commands if c.split()[0] in ("mult-adds", "latency")]
+            commands = [c for c in commands if c.split()[0] in ("mult-adds", "latency", "shrink")]
         rng = seeded(f"{SEED} {fault}")
         for number in range(PER_FAULT):
             yield pytest.param(fault, rng.choice(commands), f"{SEED} {fault} {number}", id=f"{fault}-{number}")

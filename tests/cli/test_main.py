@@ -14,7 +14,7 @@ from fairseq_lite.cli import average
         ("compres a b", "fairseq-lite: error: command: invalid choice: 'compres'"),
         ("", "fairseq-lite: error: the following arguments are required: command"),
         ("size missing.pt", "fairseq-lite size: error: missing.pt: no such file"),
-        ("size .", "fairseq-lite size: error: .: is a folder"),
+        ("size .", "fairseq-lite size: error: .: no exported folder"),
         ("user-dir extra", "fairseq-lite user-dir: error: extra: unknown argument"),
     ],
 )

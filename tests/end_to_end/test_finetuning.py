@@ -139,7 +139,7 @@ def test_a_language_model(train_language_model, run, text_corpus, tmp_path):
         ("--train-only attention --unfreeze-at -1", ["--unfreeze-at -1: must be at least 0"]),
         ("--train-only feature-maps --feature-map elu", ["--train-only feature-maps: the model has no such weights"]),
         ("--train-only heads", ["--train-only", "heads"]),
-        ("--causal-feature-dim 0", ["--causal-feature-dim 0: must be at least 1"]),
+        ("--causal-feature-dim 0", ["--causal-feature-dim 0: must be a whole number from 1"]),
         ("--feature-map cos", ["--feature-map", "cos", "elu"]),
         ("--softmax-layers 2", ["--softmax-layers 2: the decoder has no layer 2"]),
     ],

@@ -146,8 +146,9 @@ def test_language_model(run, train_language_model, text_corpus, tmp_path, plugin
         *"--ddp-backend legacy_ddp --pruning-target 0.3 --pruning-end 40 --max-update 100".split(),
     )  # fmt: skip
     run("fairseq-lite", "shrink", tmp_path / "checkpoint_last.pt", tmp_path / "shrunk.pt")
+    options = "--user-dir", plugin, "--cpu", "--tokens-per-sample", 64, "--path"
     scores = [
-        perplexity(run("fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--path", tmp_path / name))
+        perplexity(run("fairseq-eval-lm", text_corpus, *options, tmp_path / name))
         for name in ("checkpoint_last.pt", "shrunk.pt")
     ]
     assert scores[0] == scores[1]

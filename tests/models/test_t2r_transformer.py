@@ -84,8 +84,8 @@ def test_no_mask_of_all_pairs_is_made():
     "options, message",
     [
         ("--feature-map cos", "--feature-map: invalid choice: 'cos'"),
-        ("--causal-feature-dim 0", "--causal-feature-dim 0: must be at least 1"),
-        ("--cross-feature-dim -3", "--cross-feature-dim -3: must be at least 1"),
+        ("--causal-feature-dim 0", "--causal-feature-dim 0: must be a whole number from 1"),
+        ("--cross-feature-dim -3", "--cross-feature-dim -3: must be a whole number from 1"),
         ("--feature-map rfa --cross-feature-dim 5", "--cross-feature-dim 5: must be an even number"),
         ("--linear-attention causal,local", "--linear-attention causal,local: take some of causal, cross, encoder"),
         ("--softmax-layers 1,2", "--softmax-layers 1,2: the decoder has no layer 2; its 2 layers count from 0"),
@@ -99,7 +99,7 @@ def test_options_that_do_not_fit_together(options, message):
 
 
 def test_options_of_a_language_model():
-    with pytest.raises(UserError, match="--causal-feature-dim 0: must be at least 1"):
+    with pytest.raises(UserError, match="--causal-feature-dim 0: must be a whole number from 1"):
         language_model("--causal-feature-dim", "0")
 
 

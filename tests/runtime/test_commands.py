@@ -31,6 +31,8 @@ def start(command, *arguments):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a shell's background jobs ignore interrupts, and would hand that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(RUNTIME), "PYTHONIOENCODING": "ascii"},
     )
 

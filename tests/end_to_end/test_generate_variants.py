@@ -1,29 +1,22 @@
-"""fairseq's ways of generating and scoring, for each family of models: each output equals that of another path.
+"""fairseq's ways of generating and scoring, for each family of models.
 
-The models have random weights, for equality needs no training, and run in this process.
+Each output equals that of another path, or what the models say of whole sentences by hand. The models have random
+weights, for equality needs no training, and run in this process.
 """
 
 import contextlib
-import copy
 import functools
 import io
-import random
 import re
 from collections import defaultdict
 
 import pytest
-import torch
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq_cli import generate, preprocess
-from omegaconf import OmegaConf
+from fairseq import options
+from fairseq_cli import eval_lm, generate
+from untrained import ByHand, binarise, configured, shrink, write_untrained
 
-from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
-from fairseq_lite.cli import main
-
-TINY = "--dropout 0 --encoder-layers 2 --decoder-layers 2 --encoder-embed-dim 16 --decoder-embed-dim 16"
-TINY += " --encoder-attention-heads 2 --decoder-attention-heads 2"
 TINY_LM = "--dropout 0 --decoder-layers 2 --decoder-embed-dim 16 --decoder-attention-heads 2"
+TINY = TINY_LM + " --encoder-layers 2 --encoder-embed-dim 16 --encoder-attention-heads 2"
 KERNELS = " --encoder-kernel-sizes 3,5 --decoder-kernel-sizes 3,5 --encoder-conv-heads 2 --decoder-conv-heads 2"
 TRANSLATORS = {
     "lite": ("lite_transformer", TINY + KERNELS),
@@ -32,83 +25,38 @@ TRANSLATORS = {
 }
 LANGUAGE_MODELS = {
     "lite_lm": ("lite_transformer_lm", TINY_LM + " --decoder-kernel-sizes 3,5 --decoder-conv-heads 2"),
+    "t2r_lm": ("t2r_transformer_lm", TINY_LM + " --decoder-ffn-embed-dim 24"),
 }
+LONGEST = 9
+# A language model continues the first words of each sentence.
+PREFIX = 2
 CLOSE = dict(rel=1e-4, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with a binarised parallel corpus of 12 sentences, which serves language models too."""
-    raw, folder = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("data")
-    rng = random.Random(3)
-    for split in ("train", "test"):
-        for side in ("de", "en"):
-            lines = [" ".join(f"w{rng.randrange(20)}" for _ in range(rng.randint(2, 9))) for _ in range(12)]
-            (raw / f"{split}.{side}").write_text("\n".join(lines) + "\n")
-    parser = options.get_preprocessing_parser()
-    files = ["--trainpref", f"{raw}/train", "--testpref", f"{raw}/test", "--destdir", f"{folder}/mt"]
-    preprocess.main(parser.parse_args(["-s", "de", "-t", "en", "--joined-dictionary", *files]))
-    files = ["--trainpref", f"{raw}/train.de", "--testpref", f"{raw}/test.de", "--destdir", f"{folder}/lm"]
-    preprocess.main(parser.parse_args(["--only-source", *files]))
+    folder = tmp_path_factory.mktemp("data")
+    binarise(folder)
     return folder
 
 
-def untrained(folder, arch, text, path):
-    task = "language_modeling" if "_lm" in arch else "translation"
-    binary = str(folder / ("lm" if "_lm" in arch else "mt"))
-    given = [binary, "--task", task, "--arch", arch, *text.split(), "--max-tokens", "100"]
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(task), given))
-    torch.manual_seed(5)
-    model = tasks.setup_task(cfg.task).build_model(cfg.model)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.data *= 2  # no two tokens equally likely
-    history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
-    extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
-    checkpoint = {"cfg": cfg, "model": model.state_dict(), "optimizer_history": history, "extra_state": extra}
-    write_checkpoint({**checkpoint, "args": None, "task_state": {}}, str(path))
+class Models(dict):
+    """Two paths for each family, made when first asked for: the model, and another one for ensembles."""
 
+    def __init__(self, data, folder):
+        self.data, self.folder = data, folder
 
-def shrink(path):
-    checkpoint = read_checkpoint(str(path))
-    for name, tensor in checkpoint["model"].items():
-        if ".fc1." in name:
-            tensor[::3] = 0
-    write_checkpoint(checkpoint, str(path))
-    assert main(["shrink", str(path), f"{path}.shrunk"]) == 0
-    return f"{path}.shrunk"
+    def __missing__(self, name):
+        arch, text = {**TRANSLATORS, **LANGUAGE_MODELS}[name]
+        paths = [str(self.folder / f"{name}{number}.pt") for number in (1, 2)]
+        write_untrained(self.data, arch, text, paths)
+        self[name] = [shrink(path) for path in paths] if name == "shrunk" else paths
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def models(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    paths = {}
-    for name, (arch, text) in {**TRANSLATORS, **LANGUAGE_MODELS}.items():
-        paths[name] = str(folder / f"{name}.pt")
-        untrained(data, arch, text, paths[name])
-    paths["shrunk"] = shrink(paths["shrunk"])
-    return paths
-
-
-def configured(parser, given):
-    """The configuration of a command line. Hydra's composition, which takes longest, is done once for each command."""
-    args = options.parse_args_and_arch(parser, [*map(str, given)])
-    cfg = copy.deepcopy(composed(given[0], args))
-    for group in (cfg.generation, cfg.dataset, cfg.common, cfg.common_eval, cfg.task):
-        for name in group:
-            if hasattr(args, name):
-                group[name] = getattr(args, name)
-    return cfg
-
-
-_COMPOSED = {}
-
-
-def composed(command, args):
-    if command not in _COMPOSED:
-        _COMPOSED[command] = convert_namespace_to_omegaconf(args)
-        OmegaConf.set_struct(_COMPOSED[command], False)
-    return _COMPOSED[command]
+    return Models(data, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -116,25 +64,15 @@ def lines(models, data):
     """Runs fairseq-generate; returns the fields of its lines by kind (H, P, A) and sentence, best hypothesis first."""
 
     @functools.cache
-    def run(name, text="", path=None, repetition=0):
-        kind, task = ("lm", "language_modeling") if "lm" in name else ("mt", "translation")
-        given = [
-            data / kind,
-            "--task",
-            task,
-            "--path",
-            path or models[name],
-            "--cpu",
-            "--max-len-a",
-            0,
-            "--max-len-b",
-            9,
-        ]
+    def run(name, text="", path=None):
+        mode = "--task translation"
+        if name in LANGUAGE_MODELS:
+            mode = f"--task language_modeling --sample-break-mode eos --prefix-size {PREFIX}"
+        text = f"{mode} --cpu --max-len-a 0 --max-len-b {LONGEST} --beam 4 --batch-size 8 {text}"
+        given = [data / ("lm" if name in LANGUAGE_MODELS else "mt"), "--path", path or models[name][0], *text.split()]
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            generate.main(
-                configured(options.get_generation_parser(), [*given, *f"--beam 4 --batch-size 5 {text}".split()])
-            )
+            generate.main(configured(options.get_generation_parser(), given))
         found = defaultdict(lambda: defaultdict(list))
         for kind, number, rest in re.findall(r"^([HPA])-(\d+)\t(.*)$", printed.getvalue(), re.MULTILINE):
             found[kind][int(number)].append(rest.split("\t"))
@@ -143,71 +81,125 @@ def lines(models, data):
     return run
 
 
+@pytest.fixture(scope="module")
+def by_hand(models, data):
+    return functools.cache(lambda name, number=1: ByHand(data, name, *models[name][:number]))
+
+
 def hypotheses(found):
     return {number: [fields[1] for fields in rows] for number, rows in found["H"].items()}
 
 
+def scores(found):
+    return {number: [float(fields[0]) for fields in rows] for number, rows in found["H"].items()}
+
+
 def assert_same(first, second):
     assert hypotheses(first) == hypotheses(second) and first["H"]
-    for number, rows in first["H"].items():
-        scores = [float(fields[0]) for fields in second["H"][number]]
-        assert [float(fields[0]) for fields in rows] == pytest.approx(scores, **CLOSE)
+    for number, found in scores(first).items():
+        assert found == pytest.approx(scores(second)[number], **CLOSE)
 
 
-def best_alone(lines, name, path):
-    best = hypotheses(lines(name))
-    assert best == {number: texts[:1] for number, texts in hypotheses(lines(name, "--nbest 4")).items()}
+# Two ways to the same hypotheses and scores.
+WAYS = {
+    "alone and batched": ("--nbest 4 --batch-size 1", "--nbest 4"),
+    "sampling of the best word": ("--sampling --sampling-topk 1 --beam 1", "--beam 1"),
+    "sampling with a seed": ("--sampling --seed 7 --nbest 4", "--nbest 4 --seed 7 --sampling"),
+}
 
 
-def ensemble(lines, name, path):
-    assert_same(lines(name, path=f"{path}:{path}"), lines(name))
+@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("name", [*TRANSLATORS, *LANGUAGE_MODELS])
+def test_two_ways_to_the_same(name, ways, lines):
+    first, second = WAYS[ways]
+    assert_same(lines(name, first), lines(name, second))
 
 
-def batched(lines, name, path):
-    assert_same(lines(name, "--batch-size 1"), lines(name, "--batch-size 12"))
+def another_seed(name, lines, models, by_hand):
+    first, second = (lines(name, f"--sampling --seed {seed} --nbest 4") for seed in (7, 8))
+    assert hypotheses(first) != hypotheses(second)
 
 
-def greedy_sampling(lines, name, path):
-    sampled = hypotheses(lines(name, "--sampling --sampling-topk 1 --beam 1"))
-    assert sampled == hypotheses(lines(name, "--beam 1"))
+def best_of_many(name, lines, models, by_hand):
+    assert hypotheses(lines(name)) == {
+        number: texts[:1] for number, texts in hypotheses(lines(name, "--nbest 4")).items()
+    }
 
 
-def seeded_sampling(lines, name, path):
-    assert_same(
-        lines(name, "--sampling --nbest 4 --seed 7"), lines(name, "--sampling --nbest 4 --seed 7", repetition=1)
-    )
-    assert hypotheses(lines(name, "--sampling --nbest 4 --seed 8")) != hypotheses(
-        lines(name, "--sampling --nbest 4 --seed 7")
-    )
+def ensemble_of_copies(name, lines, models, by_hand):
+    path = models[name][0]
+    assert_same(lines(name, "--nbest 4", f"{path}:{path}"), lines(name, "--nbest 4"))
 
 
-def scores_are_sums(lines, name, path):
-    found = lines(name, "--nbest 2 --lenpen 0")
-    for number, rows in found["H"].items():
-        sums = [sum(map(float, fields[0].split())) for fields in found["P"][number]]
-        # fairseq prints scores to base 2
-        assert [float(fields[0]) for fields in rows] == pytest.approx(sums, abs=2e-3)
+def score_of_reference(name, lines, models, by_hand):
+    for number, paths in ((1, models[name][0]), (2, ":".join(models[name]))):
+        hand = by_hand(name, number)
+        for sentence, (score,) in scores(lines(name, "--score-reference", paths)).items():
+            symbols = [hand.words.eos(), *hand.targets[sentence].tolist()]
+            assert score == pytest.approx(hand.score(sentence, symbols).mean().item(), **CLOSE)
 
 
-def prefix(lines, name, path):
+def length_penalty(name, lines, models, by_hand):
+    """A score is the sum over the words, divided by a power of their number; fairseq prints four digits of each."""
+    found = lines(name, "--nbest 4 --lenpen 2")
+    for number, rows in scores(found).items():
+        words = [[*map(float, fields[0].split())] for fields in found["P"][number]]
+        assert rows == pytest.approx([sum(row) / len(row) ** 2 for row in words], abs=2e-3)
+
+
+def prefix(name, lines, models, by_hand):
     references = hypotheses(lines(name, "--score-reference"))
-    for number, (text,) in hypotheses(lines(name, "--prefix-size 2")).items():
-        assert text.split()[:2] == references[number][0].split()[:2]
+    for number, (text,) in hypotheses(lines(name, f"--prefix-size {PREFIX}")).items():
+        assert text.split()[:PREFIX] == references[number][0].split()[:PREFIX]
 
 
-@torch.no_grad()
-def score_of_reference(lines, name, path):
-    found, model = lines(name, "--score-reference"), load_model(path)
-    task = tasks.setup_task(read_checkpoint(path)["cfg"].task)
-    task.load_dataset("test")
-    for number, ((score, _),) in found["H"].items():
-        sample = task.dataset("test").collater([task.dataset("test")[number]])
-        log_probabilities = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
-        mean = log_probabilities.gather(2, sample["target"].unsqueeze(-1)).mean() / torch.log(torch.tensor(2.0))
-        assert float(score) == pytest.approx(mean.item(), **CLOSE)
+def lengths(found):
+    """Numbers of words, by their scores: a text leaves out the symbols of the start, and the last one is the end."""
+    return [len(fields[0].split()) - 1 for rows in found["P"].values() for fields in rows]
 
 
-def hard_alignment(lines, name, path):
+def shortest(name, lines, models, by_hand):
+    sampled = "--sampling --temperature 5 --seed 7 --nbest 4"
+    assert min(lengths(lines(name, sampled))) < LONGEST
+    assert set(lengths(lines(name, f"{sampled} --min-len {LONGEST}"))) == {LONGEST}
+
+
+def unknown_words(name, lines, models, by_hand):
+    begin = PREFIX if name in LANGUAGE_MODELS else 0
+    for (text,) in hypotheses(lines(name, "--unkpen -100")).values():
+        assert set(text.split()[begin:]) == {"<unk>"}
+
+
+def greedy_texts(name, hand, numbers, blocked):
+    starts = {number: hand.targets[number][:PREFIX].tolist() if name in LANGUAGE_MODELS else [] for number in numbers}
+    return {number: [hand.greedy(number, start, LONGEST, blocked)] for number, start in starts.items()}
+
+
+def greedy(name, lines, models, by_hand):
+    found = hypotheses(lines(name, "--beam 1"))
+    assert found == greedy_texts(name, by_hand(name), found, lambda words: [])
+
+
+def repeating(words):
+    """The words that would repeat two neighbours."""
+    return [second for first, second in zip(words, words[1:]) if first == words[-1]]
+
+
+def no_repeats(name, lines, models, by_hand):
+    found = hypotheses(lines(name, "--beam 1 --no-repeat-ngram-size 2"))
+    assert found == greedy_texts(name, by_hand(name), found, repeating)
+    assert found != hypotheses(lines(name, "--beam 1"))
+
+
+def diverse_groups(name, lines, models, by_hand):
+    """Of two groups with one beam each the first searches greedily, and the second finds something else."""
+    # fairseq finds the groups of a sentence by its number in the data set, so all are in one batch
+    groups = hypotheses(lines(name, "--beam 2 --nbest 2 --diverse-beam-groups 2 --diverse-beam-strength 100"))
+    for number, (text,) in hypotheses(lines(name, "--beam 1")).items():
+        assert text in groups[number] and len(set(groups[number])) == 2
+
+
+def hard_alignment(name, lines, models, by_hand):
     soft, hard = lines(name, "--print-alignment soft"), lines(name, "--print-alignment hard")
     for number, ((rows,),) in soft["A"].items():
         weights = [list(map(float, row.split(","))) for row in rows.split()]
@@ -217,16 +209,65 @@ def hard_alignment(lines, name, path):
             assert weights[target][source] == pytest.approx(max(weights[target][:-1]), abs=2e-3)
 
 
-COMMON = [best_alone, ensemble, batched, greedy_sampling]
-OF_A_TRANSLATOR = [seeded_sampling, scores_are_sums, prefix, score_of_reference, hard_alignment]
+VARIANTS = [another_seed, best_of_many, ensemble_of_copies, score_of_reference, length_penalty, prefix]
+VARIANTS += [shortest, unknown_words, greedy, no_repeats, diverse_groups]
 
 
-@pytest.mark.parametrize("variant", COMMON)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", [*TRANSLATORS, *LANGUAGE_MODELS])
-def test_every_family(name, variant, lines, models):
-    variant(lines, name, models[name])
+def test_every_family(name, variant, lines, models, by_hand):
+    variant(name, lines, models, by_hand)
 
 
-@pytest.mark.parametrize("variant", OF_A_TRANSLATOR)
-def test_translations(variant, lines, models):
-    variant(lines, "lite", models["lite"])
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_hard_alignment(name, lines, models, by_hand):
+    hard_alignment(name, lines, models, by_hand)
+
+
+@pytest.fixture
+def loss(data):
+    """Runs fairseq-eval-lm; returns its loss to base 2."""
+
+    def run(path, text):
+        given = [data / "lm", "--path", path, "--cpu", "--max-tokens", 200, *text.split()]
+        return float(eval_lm.main(configured(options.get_eval_lm_parser(), given))["loss"])
+
+    return run
+
+
+def of_sentences(hand, start):
+    """The mean over every sentence behind the symbols of `start`."""
+    found = [hand.score(number, [*start, *hand.targets[number].tolist()]) for number in range(len(hand.targets))]
+    return [score for row in found for score in row[len(start) - 1 :].tolist()]
+
+
+def of_windows(hand, block, window):
+    """All sentences in one row, in blocks that see `window` words before them."""
+    row = [hand.words.eos(), *(word for sentence in hand.targets for word in sentence.tolist())]
+    found = []
+    for begin in range(0, len(row) - 1, block):
+        seen = row[max(0, begin - window) : begin + block + 1]
+        found += hand.score(0, seen)[min(begin, window) :].tolist()
+    return found
+
+
+EOS = "--sample-break-mode eos"
+LOSSES = {
+    "a sentence alone": (f"{EOS} --max-sentences 1", lambda hand: of_sentences(hand, [hand.words.eos()])),
+    "sentences in a batch": (f"{EOS} --max-sentences 12", lambda hand: of_sentences(hand, [hand.words.eos()])),
+    "softmax in pieces": (f"{EOS} --softmax-batch 3", lambda hand: of_sentences(hand, [hand.words.eos()])),
+    "a symbol of the start": (
+        f"{EOS} --add-bos-token",
+        lambda hand: of_sentences(hand, [hand.words.bos(), hand.words.eos()]),
+    ),
+    "a window of context": ("--context-window 4 --tokens-per-sample 7", lambda hand: of_windows(hand, 3, 4)),
+    "blocks without context": ("--tokens-per-sample 7", lambda hand: of_windows(hand, 7, 0)),
+}
+
+
+@pytest.mark.parametrize("case", LOSSES)
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_losses_by_hand(name, case, loss, models, by_hand):
+    text, find = LOSSES[case]
+    found = find(by_hand(name))
+    assert loss(models[name][0], text) == pytest.approx(-sum(found) / len(found), **CLOSE)

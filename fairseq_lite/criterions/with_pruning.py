@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import make_dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import torch.nn as nn
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY, FairseqCriterion, register_criterion
@@ -36,7 +36,8 @@ class PruningMixin:
 
     pruning: PruningOptions
     pruner: Optional[Pruner] = None
-    _trained: Optional[nn.Module] = None
+    # in a tuple: a module that holds another one saves its weights too
+    _trained: Tuple[nn.Module, ...] = ()
     _updates = 0
     _saved: Optional[Dict[str, Any]] = None
 
@@ -61,7 +62,7 @@ class PruningMixin:
             return begin_epoch(epoch, model)
 
         def train(sample, model, criterion, optimizer, update_num, ignore_grad=False, **average):
-            self._trained, self._updates = model, update_num
+            self._trained, self._updates = (model,), update_num
             if average.get("ema_model") is not None:
                 self._pruner_of(model).keep_zero_in(average["ema_model"])
             given = average if wants_average else {}
@@ -97,7 +98,7 @@ class PruningMixin:
     def _pruner_of(self, model: nn.Module) -> Pruner:
         if self.pruner is None:
             # A multilingual task calls its criterion with a part of the model that it trains.
-            whole = model if self._trained is None else self._trained
+            (whole,) = self._trained or (model,)
             self.pruner = Pruner(_unwrapped(whole), self.pruning, self._updates)
             self.pruner.load_state_dict(self._saved)
         return self.pruner

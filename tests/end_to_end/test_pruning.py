@@ -67,6 +67,10 @@ def test_every_checkpoint_has_the_sparsity_of_its_time(masked, load):
     assert reached == pytest.approx({60: 0.2, 120: 0.5, 180: 0.5, 240: 0.5, 300: 0.5}, abs=0.005)
 
 
+def test_a_checkpoint_holds_the_model_once(masked, load):
+    assert not load(masked / "checkpoint_last.pt").get("criterion")
+
+
 def test_the_plain_model_loads_without_the_plugin_and_the_shrunk_one_says_the_same(generate, masked, shrunk, plugin):
     # torch from 2.6 on refuses every such checkpoint of fairseq's unless the plugin, or this, allows it
     plain, _ = generate(masked / "checkpoint_last.pt", TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import List, Optional, Tuple
 
 import numpy as np
-import torch.nn as nn
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import array_of, scaled, with_ones
@@ -14,15 +13,34 @@ from fairseq_lite.export.rows import State
 from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import LinearAttention
-from fairseq_lite.modules.feature_maps import EluFeatureMap, RFAFeatureMap
-from fairseq_lite.modules.linear_attention import LEAST_DENOMINATOR
+from fairseq_lite.modules.feature_maps import (
+    LARGEST_EXPONENT,
+    Activation,
+    EluFeatureMap,
+    Exp,
+    ReLU,
+    RFAFeatureMap,
+    TwoSoftmaxes,
+)
 
 # torch's normalize divides by at least this
 LEAST_NORM = 1e-12
 
 
-def _relu(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
-    return g.op("Relu", x)
+def _relu(g: Graph, z: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Relu", z)
+
+
+def _softmax(g: Graph, z: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Softmax", z, axis=-1)
+
+
+def _exp(g: Graph, z: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Exp", g.op("Min", z, g.constant(np.float32(LARGEST_EXPONENT))))
+
+
+def _two_softmaxes(g: Graph, z: Value, attention: LinearAttentionWriter) -> Value:
+    return g.op("Concat", g.op("Softmax", z, axis=-1), g.op("Softmax", g.op("Neg", z), axis=-1), axis=-1)
 
 
 def _elu(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
@@ -41,8 +59,14 @@ def _rfa(g: Graph, x: Value, attention: LinearAttentionWriter) -> Value:
     return g.op("Mul", waves, g.constant(np.float32((2 / feature_map.feature_dim) ** 0.5)))
 
 
-# A T2R map is folded into the projections before, which leaves its ReLU.
-FEATURE_MAPS = {nn.ReLU: _relu, EluFeatureMap: _elu, RFAFeatureMap: _rfa}
+# Of queries and of keys. A learned map is folded into the projections before, which leaves its activation.
+FEATURE_MAPS = {
+    ReLU: (_relu, _relu),
+    Exp: (_softmax, _exp),
+    TwoSoftmaxes: (_two_softmaxes, _two_softmaxes),
+    EluFeatureMap: (_elu, _elu),
+    RFAFeatureMap: (_rfa, _rfa),
+}
 
 
 class LinearAttentionWriter:
@@ -58,17 +82,27 @@ class LinearAttentionWriter:
         self.k = weights.affine(module.k_proj)
         self.v = with_ones(weights.affine(module.v_proj), self.heads)
         self.value_width = self.v.width // self.heads
-        self.features = getattr(module.feature_map, "feature_dim", self.k.width // self.heads)
+        self.features = self._features()
 
-    def map(self, g: Graph, x: Value) -> Value:
-        """phi of x: [..., H, T, d], [..., H, T, k]."""
-        return FEATURE_MAPS[type(self.module.feature_map)](g, x, self)
+    def _features(self) -> int:
+        feature_map = self.module.feature_map
+        if isinstance(feature_map, Activation):
+            return feature_map.features_of_each * self.k.width // self.heads
+        return feature_map.feature_dim
+
+    def map_queries(self, g: Graph, x: Value) -> Value:
+        """phi of queries x: [..., H, T, d], [..., H, T, k]."""
+        return FEATURE_MAPS[type(self.module.feature_map)][0](g, x, self)
+
+    def map_keys(self, g: Graph, x: Value) -> Value:
+        """phi of keys x: [..., H, T, d], [..., H, T, k]."""
+        return FEATURE_MAPS[type(self.module.feature_map)][1](g, x, self)
 
     def divided(self, g: Graph, sums: Value) -> Value:
         """The numerators by the denominator, their last channel: [..., d + 1] to [..., d]."""
         sizes = g.constant([self.value_width - 1, 1])
         numerator, denominator = g.op("Split", sums, sizes, outputs=2, axis=-1)
-        return g.op("Div", numerator, g.op("Max", denominator, g.constant(np.float32(LEAST_DENOMINATOR))))
+        return g.op("Div", numerator, g.op("Max", denominator, g.constant(np.float32(self.module.least))))
 
     def sums_over(self, g: Graph, x: Value, source: Source, *more) -> List[Value]:
         """S with z: [B, H, k, d + 1] over all of x: [B * S, C], then other projections of x, [B * S, width] each."""
@@ -76,7 +110,7 @@ class LinearAttentionWriter:
         projected = self.weights.linear(g, x, *affines)
         sizes = g.constant([affine.width for affine in affines])
         k, v, *others = g.op("Split", projected, sizes, outputs=len(affines), axis=1)
-        keys = self.map(g, source.heads(g, k, self.heads))
+        keys = self.map_keys(g, source.heads(g, k, self.heads))
         kept = g.reshape(source.kept, source.sentences, 1, -1, 1)
         keys = g.op("Transpose", g.op("Mul", keys, kept), perm=[0, 1, 3, 2])
         return [g.op("MatMul", keys, source.heads(g, v, self.heads)), *others]
@@ -91,7 +125,7 @@ class LinearEncoderAttention(LinearAttentionWriter):
     def over(self, g: Graph, x: Value, source: Source) -> Value:
         """x: [B * S, C]; returns [B * S, C]."""
         sums, q = self.sums_over(g, x, source, self.q)
-        queries = self.map(g, source.heads(g, q, self.heads))
+        queries = self.map_queries(g, source.heads(g, q, self.heads))
         return self._out(g, self.divided(g, g.op("MatMul", queries, sums)))
 
 
@@ -112,7 +146,7 @@ class LinearCrossAttention(LinearAttentionWriter):
             sentences: their number, int64: [1], or None where each has one row
         """
         q = query_heads(g, self.weights.linear(g, x, self.q), self.heads, self.q.width // self.heads, sentences)
-        attended = self.divided(g, g.op("MatMul", self.map(g, q), states[0]))
+        attended = self.divided(g, g.op("MatMul", self.map_queries(g, q), states[0]))
         joined = joined_rows(g, attended, self.v.width - self.heads, sentences)
         return self.weights.linear(g, joined, self.module.out_proj)
 
@@ -137,8 +171,8 @@ class LinearCausalAttention(LinearAttentionWriter):
         sizes = g.constant([affine.width for affine in affines])
         q, k, v, *gate = g.op("Split", projected, sizes, outputs=len(affines), axis=1)
         state = states[0]
-        queries = self.map(g, g.reshape(q, -1, self.heads, 1, self.q.width // self.heads))
-        keys = self.map(g, g.reshape(k, -1, self.heads, 1, self.k.width // self.heads))
+        queries = self.map_queries(g, g.reshape(q, -1, self.heads, 1, self.q.width // self.heads))
+        keys = self.map_keys(g, g.reshape(k, -1, self.heads, 1, self.k.width // self.heads))
         keys = g.reshape(keys, -1, self.heads, self.features, 1)
         if gate:
             logits = g.reshape(gate[0], -1, self.heads, 1, 1)

@@ -36,7 +36,7 @@ HOOKS = (
     Hook(
         "torch.serialization:add_safe_globals",
         ("safe_globals",),
-        "weights-only loading refuses the options and numpy scalars in fairseq's checkpoints",
+        "weights-only loading refuses the options and numpy scalars in checkpoints, and options sent to workers",
         "torch 2.6 and later",
         "hooks.repairs:allow_fairseq_checkpoints",
     ),

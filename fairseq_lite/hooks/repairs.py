@@ -2,14 +2,18 @@
 
 import argparse
 import codecs
+import collections
 import functools
 import logging
 import os
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import AnyNode, DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
 
 from fairseq_lite.errors import UserError
 
@@ -43,11 +47,19 @@ def restore_numpy_long() -> None:
 def allow_fairseq_checkpoints() -> None:
     """Let torch.load read what fairseq pickles beside tensors, with weights-only loading left on.
 
-    From torch 2.6 on only listed classes are unpickled; fairseq stores options as an
-    argparse.Namespace and some validation scores as numpy scalars. Older torch needs nothing.
+    From torch 2.6 on only listed classes are unpickled; fairseq stores options as an argparse.Namespace and some
+    validation scores as numpy scalars, and sends options that it has read to other workers as omegaconf's containers.
+    Older torch needs nothing.
     """
     if hasattr(torch.serialization, "add_safe_globals"):
-        torch.serialization.add_safe_globals([argparse.Namespace, codecs.encode, *_numpy_globals()])
+        allowed = [argparse.Namespace, codecs.encode, *_numpy_globals(), *_omegaconf_globals()]
+        torch.serialization.add_safe_globals(allowed)
+
+
+def _omegaconf_globals() -> list:
+    """The classes that pickles of omegaconf's containers of plain values refer to."""
+    containers = [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]
+    return [*containers, Any, dict, list, int, collections.defaultdict]
 
 
 def _numpy_globals() -> list:

@@ -12,6 +12,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies, leave_fast_path
 from fairseq_lite.models.options import CausalAttentionOptions
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
+from fairseq_lite.modules.feature_maps import PAIRED
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,8 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
         raise UserError(f"--linear-attention {cfg.linear_attention}: take some of {', '.join(positions)}")
     for option in ("causal_feature_dim", "cross_feature_dim"):
         size = getattr(cfg, option, 2)
-        if size < 1 or size % 2 and str(cfg.feature_map) == "rfa":
-            wanted = "an even number, for rfa makes features in pairs" if size > 0 else "at least 1"
+        if size < 1 or size % 2 and str(cfg.feature_map) in PAIRED:
+            wanted = f"an even number, for {cfg.feature_map} makes features in pairs" if size > 0 else "at least 1"
             raise UserError(f"--{option.replace('_', '-')} {size}: must be {wanted}")
     layers = max(kept_layers(cfg.decoder), default=-1) + 1
     wrong = [number for number in _listed(cfg.softmax_layers) if not (number.isdigit() and int(number) < layers)]

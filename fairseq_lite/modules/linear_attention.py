@@ -7,21 +7,13 @@ from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from torch import Tensor
 
 from fairseq_lite.modules.causal_product import causal_product
-from fairseq_lite.modules.feature_maps import FeatureMap, T2RFeatureMap
+from fairseq_lite.modules.feature_maps import FeatureMap, in_float32
 from fairseq_lite.modules.incremental_state import IncrementalState
 
 logger = logging.getLogger(__name__)
 
-# As in the T2R authors' code.
-LEAST_DENOMINATOR = 1e-2
 
-
-def in_float32(x: Tensor) -> Tensor:
-    """At least float32: sums over a long text leave the range or the precision of half types."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def divide(numerator: Tensor, denominator: Tensor, least: float = LEAST_DENOMINATOR) -> Tensor:
+def divide(numerator: Tensor, denominator: Tensor, least: float) -> Tensor:
     """numerator: [..., d] by denominator: [...], which counts as `least` if it is less.
 
     Products of random features can be zero or negative; a quotient that kept their sign would make training diverge.
@@ -53,6 +45,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         self.dropout_module = attention.dropout_module
         self.feature_map = feature_map
         self.query_scale: float = feature_map.query_scale
+        self.least: float = feature_map.least
         self.gate = nn.Linear(self.embed_dim, self.num_heads) if gate else None
         self.gives_weights = False
         self.init_incremental_state()
@@ -76,18 +69,18 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         has asked for them, else None. `attn_mask` is not looked at: `causal` says which keys are seen.
         """
         T, B, _ = query.shape
-        q = self._features(self.q_proj(query) * self.query_scale)
+        q = in_float32(self.feature_map.queries(self._heads(self.q_proj(query) * self.query_scale)))
         if self.causal:
             numerator, denominator = self._attend_to_the_past(q, query, key_padding_mask, incremental_state)
         else:
             S, z = self._sums_over(key, value, key_padding_mask, incremental_state)
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
-        attended = divide(numerator, denominator).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
+        attended = divide(numerator, denominator, self.least).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
         weights: Optional[Tensor] = None
         if self.gives_weights and need_weights and not self.causal:
             assert key is not None
             products = q @ self._keys(key, key_padding_mask).transpose(-1, -2)
-            weights = divide(products, denominator).transpose(0, 1)
+            weights = divide(products, denominator, self.least).transpose(0, 1)
             if not need_head_weights:
                 weights = weights.mean(dim=0)
         return self.out_proj(attended), weights
@@ -97,12 +90,9 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         T, B, _ = x.shape
         return x.view(T, B, self.num_heads, -1).permute(1, 2, 0, 3)
 
-    def _features(self, x: Tensor) -> Tensor:
-        return in_float32(self.feature_map(self._heads(x)))
-
     def _keys(self, key: Tensor, padding_mask: Optional[Tensor]) -> Tensor:
         """phi(k): [B, H, S, k], zero on padding, which so never enters a sum."""
-        features = self._features(self.k_proj(key))
+        features = in_float32(self.feature_map.keys(self._heads(self.k_proj(key))))
         if padding_mask is not None:
             features = features.masked_fill(padding_mask.to(torch.bool).unsqueeze(1).unsqueeze(-1), 0.0)
         return features
@@ -191,13 +181,10 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
             state_dict.update(new)
 
     def make_generation_fast_(self, need_attn: bool = False, **unused) -> None:
-        """Fold a T2R feature map into the projections, so that q and k are never formed (section 2.3 there).
+        """Fold a learned feature map into the projections.
 
         fairseq calls this before it generates or scores, never for a model that trains.
         """
         self.gives_weights = need_attn
-        if isinstance(self.feature_map, T2RFeatureMap):
-            self.q_proj = self.feature_map.fold(self.q_proj, self.query_scale)
-            self.k_proj = self.feature_map.fold(self.k_proj, 1.0)
-            self.feature_map = nn.ReLU()
-            self.query_scale = 1.0
+        if isinstance(self.feature_map, FeatureMap):
+            self.feature_map.fold_into(self)

@@ -11,19 +11,27 @@ FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only a
 PRUNED = "--criterion cross_entropy_with_pruning --pruning-target 0.5 --pruning-end 4 --pruning-steps 2"
 
 
-@pytest.mark.parametrize("options", ["", FROZEN, PRUNED], ids=["lite", "frozen", "pruned"])
-def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
-    options = [*OPTIONS, *options.split()]
+def train_in_two(train, folder, options):
+    """Two processes that meet once an update."""
+    meeting = folder.with_suffix(".meeting")
+    # one that is over would keep the next from beginning
+    meeting.unlink(missing_ok=True)
     world = [
         "--distributed-world-size", 2, "--distributed-backend", "gloo", "--distributed-no-spawn",
-        "--distributed-init-method", f"file://{tmp_path / 'meeting'}",
+        "--distributed-init-method", f"file://{meeting}",
     ]  # fmt: skip
     with ThreadPoolExecutor(max_workers=2) as pool:
-        processes = [
-            pool.submit(train, tmp_path / "two", *options, *world, "--distributed-rank", rank) for rank in (0, 1)
-        ]
+        processes = [pool.submit(train, folder, *options, *world, "--distributed-rank", rank) for rank in (0, 1)]
     for process in processes:
         process.result()
+
+
+@pytest.mark.parametrize("options", ["", FROZEN, PRUNED], ids=["lite", "frozen", "pruned"])
+def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
+    resumed, options = not options, [*OPTIONS, *options.split()]
+    if resumed:
+        train_in_two(train, tmp_path / "two", [*options, "--max-update", 3])
+    train_in_two(train, tmp_path / "two", options)
     train(tmp_path / "one", *options, "--update-freq", 2)
 
     one, two = (load(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two"))

@@ -42,6 +42,8 @@ TRANSLATORS = {
     "t2r": T2R,
     "elu": f"{T2R} --feature-map elu --linear-attention causal,cross,encoder",
     "rfa": f"{T2R} --feature-map rfa --linear-attention causal,cross,encoder",
+    "exp": f"{T2R} --feature-map exp --linear-attention causal,cross,encoder",
+    "hedgehog": f"{T2R} --feature-map hedgehog --linear-attention causal,cross",
     "gated": f"{T2R} --causal-gate --linear-attention causal",
     "one softmax layer": f"{T2R} --softmax-layers 0 {PRE_NORM}",
 }

@@ -8,6 +8,7 @@ import pytest
 import torch
 from fairseq.data import data_utils
 from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.hooks.repairs import (
@@ -42,6 +43,13 @@ def test_checkpoints_of_either_numpy_are_read(package):
     assert read["model"] == content["model"]
     assert read["scores"] == scores
     assert (read["array"] == content["array"]).all()
+
+
+@needs_safe_globals
+def test_options_reach_other_workers():
+    allow_fairseq_checkpoints()
+    options = OmegaConf.create({"task": {"data": "x", "lr": [0.1, 2], "tied": True, "path": None, "more": {}}})
+    assert torch.load(io.BytesIO(saved({"cfg": options})))["cfg"] == options
 
 
 @needs_safe_globals

@@ -18,6 +18,8 @@ VARIANTS = {
     "t2r": "t2r_transformer_tiny",
     "elu": "t2r_transformer_tiny --feature-map elu",
     "rfa": "t2r_transformer_tiny --feature-map rfa",
+    "exp": "t2r_transformer_tiny --feature-map exp",
+    "hedgehog": "t2r_transformer_tiny --feature-map hedgehog",
     "gated": "t2r_transformer_tiny --causal-gate",
     "everywhere": "t2r_transformer_tiny --linear-attention causal,cross,encoder",
     "one softmax layer": "t2r_transformer_tiny --softmax-layers 0 --decoder-normalize-before",

@@ -12,7 +12,8 @@ def test_t2r_is_a_relu_layer_a_head():
     torch.nn.init.normal_(phi.bias)
     x = torch.randn(3, H, 5, D)
     expected = torch.relu(torch.einsum("hkd,bhtd->bhtk", phi.weight, x) + phi.bias[:, None])
-    torch.testing.assert_close(phi(x), expected)
+    torch.testing.assert_close(phi.queries(x), expected)
+    torch.testing.assert_close(phi.keys(x), expected)
     assert sum(p.numel() for p in phi.parameters()) == H * K * (D + 1)
 
 
@@ -37,16 +38,55 @@ def test_rfa_learns_sigma_alone():
     assert "directions" in phi.state_dict()
 
 
-@pytest.mark.parametrize("name, feature_dim", [("t2r", 0), ("elu", 0), ("rfa", 0), ("rfa", 5)])
+def test_exp_is_an_exponential_of_its_own_for_queries_and_keys():
+    phi = FEATURE_MAPS["exp"](H, D, K)
+    for parameter in phi.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(3, H, 5, D)
+    queries = torch.einsum("hkd,bhtd->bhtk", phi.query_weight, x).exp()
+    torch.testing.assert_close(phi.queries(x), queries / queries.sum(-1, keepdim=True))
+    keys = (torch.einsum("hkd,bhtd->bhtk", phi.key_weight, x) + phi.key_bias[:, None]).exp()
+    torch.testing.assert_close(phi.keys(x), keys)
+
+
+def test_exp_starts_at_the_scale_of_softmax_attention():
+    phi, nothing = FEATURE_MAPS["exp"](H, D, 2 * D), torch.zeros(1, H, 1, D)
+    unscaled = phi.queries(nothing) * 2 * D
+    torch.testing.assert_close((unscaled * phi.keys(nothing)).sum(-1), torch.ones(1, H, 1))
+    both_signs = torch.cat([torch.eye(D), -torch.eye(D)]) * D**-0.25
+    torch.testing.assert_close(phi.query_weight, both_signs.expand(H, -1, -1))
+    torch.testing.assert_close(phi.key_weight, phi.query_weight)
+
+
+def test_exp_of_more_features_than_signed_channels_has_no_direction_twice():
+    rows = FEATURE_MAPS["exp"](1, D, 5 * D).query_weight[0].detach()
+    products = torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(rows, dim=1).T
+    assert (products - torch.eye(5 * D)).max() < 0.999
+
+
+def test_exp_of_huge_keys_is_finite():
+    phi, x = FEATURE_MAPS["exp"](H, D, 2 * D), torch.full((1, H, 3, D), 1e4)
+    assert phi.keys(x).sum(2).isfinite().all() and phi.queries(x).isfinite().all()
+
+
+def test_hedgehog_is_a_softmax_of_either_sign():
+    phi = FEATURE_MAPS["hedgehog"](H, D, 2 * D)
+    x = torch.randn(3, H, 5, D)
+    torch.testing.assert_close(phi.keys(x), torch.cat([x.softmax(-1), (-x).softmax(-1)], -1))
+    torch.nn.init.normal_(phi.query_weight)
+    z = torch.einsum("hkd,bhtd->bhtk", phi.query_weight, x)
+    torch.testing.assert_close(phi.queries(x), torch.cat([z.softmax(-1), (-z).softmax(-1)], -1))
+
+
+@pytest.mark.parametrize("name", ["exp", "hedgehog"])
+def test_a_map_of_narrower_heads_starts_with_the_products_of_the_whole_ones(name):
+    whole = FEATURE_MAPS[name](H, D, 4)
+    narrow = whole.for_heads_of(D - 2)
+    torch.testing.assert_close(narrow.query_weight, whole.query_weight[:, :, : D - 2])
+    assert whole.for_heads_of(D) is whole
+
+
+@pytest.mark.parametrize("name, feature_dim", [*((name, 0) for name in FEATURE_MAPS), ("rfa", 5), ("hedgehog", 5)])
 def test_impossible_sizes(name, feature_dim):
     with pytest.raises(UserError, match=f"feature dimension {feature_dim}"):
         FEATURE_MAPS[name](H, D, feature_dim)
-
-
-def test_folding_spares_the_projection():
-    phi, projection = FEATURE_MAPS["t2r"](H, D, K), torch.nn.Linear(7, H * D)
-    torch.nn.init.normal_(phi.bias)
-    x = torch.randn(5, 3, 7)
-    heads = (0.5 * projection(x)).view(5, 3, H, D).permute(1, 2, 0, 3)
-    folded = torch.relu(phi.fold(projection, 0.5)(x)).view(5, 3, H, K).permute(1, 2, 0, 3)
-    torch.testing.assert_close(folded, phi(heads), rtol=1e-5, atol=1e-6)

@@ -5,10 +5,11 @@ import torch
 from fairseq.modules import MultiheadAttention
 
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
-from fairseq_lite.modules.linear_attention import LEAST_DENOMINATOR
+from fairseq_lite.modules.feature_maps import LearnedFeatureMap
 
 C, H, K = 16, 4, 6
 MAPS = [*FEATURE_MAPS, "rfa gated"]
+LEARNED = [name for name, phi in FEATURE_MAPS.items() if issubclass(phi, LearnedFeatureMap)]
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +35,12 @@ def naive(module, query, key, value, seen):
     def heads(x):
         return x.view(*x.shape[:2], H, -1).permute(1, 2, 0, 3)
 
-    q = module.feature_map(heads(module.q_proj(query)) * module.feature_map.query_scale)
-    k, v = module.feature_map(heads(module.k_proj(key))), heads(module.v_proj(value))
+    q = module.feature_map.queries(heads(module.q_proj(query)) * module.feature_map.query_scale)
+    k, v = module.feature_map.keys(heads(module.k_proj(key))), heads(module.v_proj(value))
     out = torch.zeros(q.size(0), H, q.size(2), C // H)
     for b, h, t in itertools.product(*map(range, q.shape[:3])):
         weights = [(q[b, h, t] @ k[b, h, s]) * seen[b, t, s] for s in range(k.size(2))]
-        total = sum(weights).clamp(min=LEAST_DENOMINATOR)
+        total = sum(weights).clamp(min=module.feature_map.least)
         out[b, h, t] = sum(weight * v[b, h, s] for s, weight in enumerate(weights)) / total
     return module.out_proj(out.permute(2, 0, 1, 3).flatten(2))
 
@@ -118,13 +119,17 @@ def test_state_follows_the_beams_and_does_not_grow(causal):
 
 
 @pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("name", LEARNED)
 @torch.no_grad()
-def test_folding_changes_nothing(causal):
-    module, x = attention(causal=causal), torch.randn(6, 3, C)
-    torch.nn.init.normal_(module.feature_map.bias)
+def test_folding_changes_nothing(name, causal):
+    module, x = attention(name, causal), torch.randn(6, 3, C)
+    for parameter in module.feature_map.parameters():
+        torch.nn.init.normal_(parameter)
     before = module(x, x, x)[0]
     module.make_generation_fast_()
-    assert module.q_proj.out_features == module.k_proj.out_features == H * K
+    features = module.k_proj.out_features * module.feature_map.features_of_each
+    assert module.q_proj.out_features == module.k_proj.out_features and features == H * K
+    assert not list(module.feature_map.parameters())
     torch.testing.assert_close(module(x, x, x)[0], before, rtol=1e-5, atol=1e-5)
 
 

@@ -15,6 +15,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.measure.inputs import measured_part
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.models.pruned import check_prunable
+from fairseq_lite.modules import FEATURE_MAPS
 from fairseq_lite.pruning.shrink import shrink
 from fairseq_lite.pruning.sparsity import sparsity_of
 
@@ -117,7 +118,7 @@ def test_what_language_pairs_share_is_stored_once():
     assert shrunk.models["de-en"].encoder is shrunk.models["fr-en"].encoder
 
 
-@pytest.mark.parametrize("feature_map", ["t2r", "rfa", "elu"])
+@pytest.mark.parametrize("feature_map", FEATURE_MAPS)
 def test_a_shrunk_model_becomes_linear_and_is_pruned_again(feature_map):
     """Its heads are narrower, and so are the feature maps: fewer Mult-Adds than the other way round has."""
     cfg, model = build(f"transformer {SIZES}")

@@ -52,14 +52,16 @@ def allow_fairseq_checkpoints() -> None:
     Older torch needs nothing.
     """
     if hasattr(torch.serialization, "add_safe_globals"):
-        allowed = [argparse.Namespace, codecs.encode, *_numpy_globals(), *_omegaconf_globals()]
+        allowed = [argparse.Namespace, codecs.encode, *_numpy_globals(), *_sent_to_workers()]
         torch.serialization.add_safe_globals(allowed)
 
 
-def _omegaconf_globals() -> list:
-    """The classes that pickles of omegaconf's containers of plain values refer to."""
+def _sent_to_workers() -> list:
+    """What fairseq sends of a checkpoint to other workers: omegaconf's containers, placeholders of tensors."""
+    from fairseq.distributed.utils import _TensorPlaceholder
+
     containers = [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]
-    return [*containers, Any, dict, list, int, collections.defaultdict]
+    return [*containers, Any, dict, list, int, collections.defaultdict, _TensorPlaceholder]
 
 
 def _numpy_globals() -> list:

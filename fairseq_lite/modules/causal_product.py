@@ -37,7 +37,7 @@ def quadratic(
     if log_decay is None:
         log_decay = torch.zeros_like(q[..., 0])
     since_start = log_decay.cumsum(-1)
-    scores = q @ k.transpose(-1, -2) * _decay_between(since_start)
+    scores = q @ k.transpose(-1, -2) * decay_between(since_start)
     numerator, denominator = scores @ v, scores.sum(-1)
     k = k * (since_start[..., -1:] - since_start).exp().unsqueeze(-1)
     S_after, z_after = k.transpose(-1, -2) @ v, k.sum(2)
@@ -83,7 +83,7 @@ def chunked(
         scores = scores.tril()
     else:
         since_start = _split(log_decay.unsqueeze(-1), size).squeeze(-1).cumsum(-1)
-        scores = scores * _decay_between(since_start)
+        scores = scores * decay_between(since_start)
         q = q * since_start.exp().unsqueeze(-1)
         k = k * (since_start[..., -1:] - since_start).exp().unsqueeze(-1)
         last = since_start[..., -1].exp()
@@ -107,7 +107,7 @@ def _split(x: Tensor, size: int) -> Tensor:
     return x.reshape(B, H, -1, size, C)
 
 
-def _decay_between(since_start: Tensor) -> Tensor:
+def decay_between(since_start: Tensor) -> Tensor:
     """Decay from each position (last dimension) to each later one (last but one), 0 to earlier ones."""
     between = since_start.unsqueeze(-1) - since_start.unsqueeze(-2)
     later = torch.ones_like(between, dtype=torch.bool).tril()

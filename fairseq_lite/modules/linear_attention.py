@@ -6,7 +6,7 @@ import torch.nn as nn
 from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from torch import Tensor
 
-from fairseq_lite.modules.causal_product import causal_product
+from fairseq_lite.modules.causal_product import causal_product, decay_between
 from fairseq_lite.modules.feature_maps import FeatureMap, in_float32
 from fairseq_lite.modules.incremental_state import IncrementalState
 
@@ -46,6 +46,8 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         self.feature_map = feature_map
         self.query_scale: float = feature_map.query_scale
         self.least: float = feature_map.least
+        # Of softmax attention; heads that pruning left keep it, as they keep the size of their products.
+        self.softmax_scale: float = attention.scaling
         self.gate = nn.Linear(self.embed_dim, self.num_heads) if gate else None
         self.gives_weights = False
         self.init_incremental_state()
@@ -163,6 +165,25 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         if past is not None:
             S, z = past
             self._remember(incremental_state, (S.index_select(0, new_order), z.index_select(0, new_order)))
+
+    @torch.jit.unused
+    def weights(self, q: Tensor, k: Tensor, x: Tensor, hidden: Tensor) -> Tensor:
+        """What the values are weighted with, [B, H, T, S], of every query and key: quadratic, as a pass never is.
+
+        Args:
+            q, k: projected queries and keys, [B, H, T, d] and [B, H, S, d]
+            x: what the queries are projected from, [T, B, C], for a gate
+            hidden: true where a query does not see a key, [B or 1, 1, T or 1, S]
+        """
+        features = in_float32(self.feature_map.queries(q * self.query_scale))
+        products = features @ in_float32(self.feature_map.keys(k)).transpose(-1, -2)
+        if self.gate is not None:
+            log_decay = nn.functional.logsigmoid(in_float32(self.gate(x)).permute(1, 2, 0))
+            padding = hidden[:, :, -1]
+            log_decay = log_decay.masked_fill(padding, 0.0)
+            products = products * (1 - log_decay.exp()).unsqueeze(-2) * decay_between(log_decay.cumsum(-1))
+        products = products.masked_fill(hidden, 0.0)
+        return divide(products, products.sum(-1), self.least)
 
     @torch.jit.unused
     def new_state(self) -> Dict[str, Tensor]:

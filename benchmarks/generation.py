@@ -1,6 +1,6 @@
 """Greedy generation by fairseq's SequenceGenerator: linear attention against fairseq's softmax attention.
 
-    python benchmarks/generation.py [--batch-sizes N ...] [--longest N] [--time-limit SECONDS]
+    python benchmarks/generation.py [--kinds NAME ...] [--batch-sizes N ...] [--longest N] [--time-limit SECONDS]
                                     [--output FILE.md] [--plot FILE.png]
 
 Each model and batch size runs once, in a process of its own, up to the longest length. Clock and memory are read
@@ -27,8 +27,13 @@ from timing import THREADS, environment, markdown_table, output_parser, tell
 from fairseq_lite.building import build_architecture, dictionary_of_size
 
 LAYERS, WIDTH, FFN_WIDTH, HEADS, FEATURES, VOCABULARY = 6, 512, 2048, 8, 32, 10000
-LINEAR, SOFTMAX = "t2r_transformer_lm", "transformer_lm"
-MODELS = {"softmax": SOFTMAX, "linear": LINEAR}
+LINEAR = f"t2r_transformer_lm --causal-feature-dim={FEATURES}"
+MODELS = {
+    "softmax": "transformer_lm",
+    "t2r": f"{LINEAR} --feature-map=t2r",
+    "exp": f"{LINEAR} --feature-map=exp",
+    "exp, window 16": f"{LINEAR} --feature-map=exp --causal-window=16",
+}
 BATCH_SIZES, LENGTHS = (1, 16), (256, 512, 1024, 2048, 4096)
 # The time of a step at a length is the median of this many steps before it.
 WINDOW = 64
@@ -62,11 +67,12 @@ class Trace:
         around = self.seconds[max(length - WINDOW, 0) : length + 1]
         return 1e3 * statistics.median(after - before for before, after in zip(around, around[1:]))
 
-    def cells(self, length: int, softmax: Trace) -> list[str]:
+    def cells(self, length: int, softmax: Trace | None) -> list[str]:
         """What HEADER says, or dashes for a length that was not reached."""
         if length not in self.state:
             return ["-"] * len(HEADER)
-        ratio = f"{softmax.duration(length) / self.duration(length):.2f}" if length in softmax.state else "-"
+        known = softmax is not None and length in softmax.state
+        ratio = f"{softmax.duration(length) / self.duration(length):.2f}" if known else "-"
         resident, peak = (megabytes[length] - self.resident[0] for megabytes in (self.resident, self.peak))
         memory = f"{resident:.0f} ({max(resident, peak):.0f})"
         speed = f"{self.tokens_per_second(length):.0f}"
@@ -96,32 +102,31 @@ class TracedModel(EnsembleModel):
         return super().forward_decoder(tokens, encoder_outs, incremental_states, temperature)
 
 
-def build(architecture: str, longest: int) -> torch.nn.Module:
+def build(kind: str, longest: int) -> torch.nn.Module:
     """The model that fairseq-train would start from, ready to generate."""
+    architecture, *options = MODELS[kind].split()
     # The generator adds the beginning and the end of the text.
     sizes = [f"--max-target-positions={longest + 2}", f"--decoder-layers={LAYERS}", f"--decoder-embed-dim={WIDTH}"]
     sizes += [f"--decoder-input-dim={WIDTH}", f"--decoder-output-dim={WIDTH}", f"--decoder-ffn-embed-dim={FFN_WIDTH}"]
     sizes += [f"--decoder-attention-heads={HEADS}"]
-    if architecture == LINEAR:
-        sizes += ["--feature-map=t2r", f"--causal-feature-dim={FEATURES}"]
-    model = build_architecture(architecture, sizes, VOCABULARY)
+    model = build_architecture(architecture, [*sizes, *options], VOCABULARY)
     model.make_generation_fast_(beamable_mm_beam_size=1, need_attn=False)
     return model
 
 
-def generate(name: str, architecture: str, batch: int, longest: int, limit: float) -> Trace:
+def generate(kind: str, batch: int, longest: int, limit: float) -> Trace:
     """Continue `batch` texts of one random token each to `longest` tokens."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
     trace = Trace(batch)
-    model = TracedModel(build(architecture, longest), trace, limit)
+    model = TracedModel(build(kind, longest), trace, limit)
     dictionary = dictionary_of_size(VOCABULARY)
     generator = SequenceGenerator(model, dictionary, beam_size=1, max_len_b=longest, min_len=longest)
     prefix = torch.randint(dictionary.nspecial, VOCABULARY, (batch, 1))
     with suppress(OutOfTime):
         generator.generate([], {"net_input": {"src_tokens": prefix}}, prefix_tokens=prefix)
     reached = f"{len(trace.seconds) - 1} tokens in {trace.duration():.0f} s"
-    print(f"{name}, batch {batch}: {reached}", file=sys.stderr)
+    print(f"{kind}, batch {batch}: {reached}", file=sys.stderr)
     return trace
 
 
@@ -133,7 +138,7 @@ def trace_alone(*run: object) -> Trace:
 
 def table(runs: list[dict[str, Trace]]) -> str:
     rows = [
-        [trace.batch, length, name, *trace.cells(length, traces["softmax"])]
+        [trace.batch, length, name, *trace.cells(length, traces.get("softmax"))]
         for traces in runs
         for length in LENGTHS
         if any(length in trace.state for trace in traces.values())
@@ -147,7 +152,7 @@ def plot(traces: dict[str, Trace], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, (time_axis, memory_axis) = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    for colour, (name, trace) in zip(("tab:red", "tab:blue"), traces.items()):
+    for colour, (name, trace) in zip(("tab:red", "tab:blue", "tab:green", "tab:purple"), traces.items()):
         lengths = range(WINDOW, len(trace.seconds), WINDOW)
         times = [trace.step_milliseconds(length) for length in lengths]
         memory = [trace.resident[length] for length in lengths]
@@ -169,15 +174,16 @@ def plot(traces: dict[str, Trace], file: Path) -> None:
 
 def main() -> None:
     parser = output_parser(__doc__)
+    parser.add_argument("--kinds", nargs="+", default=list(MODELS), choices=MODELS, help="of attention")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES, metavar="N", help="texts at a time")
     parser.add_argument("--longest", type=int, default=LENGTHS[-1], help="tokens to generate, %(default)s if not given")
     parser.add_argument("--time-limit", type=float, default=150, help="of softmax, %(default)s seconds if not given")
     parser.add_argument("--plot", type=Path, help="picture to write, of the larger batch")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
-    limits = {LINEAR: math.inf, SOFTMAX: args.time_limit}
+    limits = {kind: args.time_limit if kind == "softmax" else math.inf for kind in args.kinds}
     runs = [
-        {name: trace_alone(name, arch, batch, args.longest, limits[arch]) for name, arch in MODELS.items()}
+        {kind: trace_alone(kind, batch, args.longest, limit) for kind, limit in limits.items()}
         for batch in args.batch_sizes
     ]
     sizes = f"{LAYERS} layers, width {WIDTH}, FFN {FFN_WIDTH}, {HEADS} heads, k = {FEATURES}, vocabulary {VOCABULARY}"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# language_model.sh DATA OUT: trains a softmax language model; then linear ones, from its weights and from scratch.
-# DATA is what examples/wikitext/prepare.sh made. MAPS, SEEDS, STARTS and LINEAR (more options of linear
-# attention) are read from the environment. A run that was cut off repeats the model that it was at and no other.
+# language_model.sh DATA OUT [maps|ideas]: trains a softmax language model; then linear ones. DATA is what
+# examples/wikitext/prepare.sh made. By default the linear ones have each feature map, from the softmax model's weights
+# and from scratch; with `ideas` each way to keep its quality, from its weights. SEEDS, MAPS, STARTS, LINEAR (more options
+# of linear attention) and IDEAS are read from the environment. A run that was cut off repeats the model that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 source "$here/steps.sh"
-[ $# = 2 ] || fail "usage: language_model.sh DATA OUT"
-data=$1/binary out=$2 arch=transformer_lm task=language_modeling
+[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas)$ ]] || fail "usage: language_model.sh DATA OUT [maps|ideas]"
+data=$1/binary out=$2 arch=transformer_lm task=language_modeling criterion=adaptive_loss
 training=(2040 200 4e-3) finetuning=(510 50 1e-3)
 require "$data/dict.txt"
 
@@ -16,7 +17,7 @@ train() {
     --decoder-layers 4 --decoder-attention-heads 4 --decoder-normalize-before \
     --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128 --decoder-ffn-embed-dim 512 \
     --adaptive-input --adaptive-input-cutoff 2000,10000 --adaptive-softmax-cutoff 2000,10000 \
-    --tie-adaptive-weights --criterion adaptive_loss --ddp-backend legacy_ddp --dropout 0 \
+    --tie-adaptive-weights --criterion "$criterion" --ddp-backend legacy_ddp --dropout 0 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1.0 \
     --lr "$3" --lr-scheduler polynomial_decay --warmup-updates "$2" --total-num-update "$1" --max-update "$1" \
     --sample-break-mode none --tokens-per-sample 256 --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
@@ -29,4 +30,18 @@ evaluate() {
     --sample-break-mode none --tokens-per-sample 256 --max-tokens 4096 2>&1 | grep -o 'Perplexity: .*'
 }
 
-compare
+t2r="--arch t2r_transformer_lm" exp="--arch t2r_transformer_lm_exp"
+declare -A ideas=(
+  [softmax]="--arch transformer_lm"
+  [t2r-32]="$t2r"
+  [t2r-64]="$t2r --causal-feature-dim 64"
+  [t2r-64-transfer]="$t2r --causal-feature-dim 64 $(transfer)"
+  [exp]="$exp"
+  [exp-transfer]="$exp $(transfer)"
+  [exp-transfer-logits]="$exp $(transfer) $(logits)"
+  [exp-transfer-window]="$exp $(transfer) --causal-window 16"
+  [exp-transfer-window-logits]="$exp $(transfer) --causal-window 16 $(logits)"
+  [exp-transfer-one-softmax]="$exp $(transfer) --softmax-sublayers 0"
+  [hedgehog-transfer]="$exp $(transfer) --feature-map hedgehog"
+)
+"compare_${3:-maps}"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# translation.sh DATA OUT: trains a Transformer; then ones with a linear decoder, from its weights and from scratch.
-# DATA is what examples/multi30k/prepare.sh made. MAPS, SEEDS, STARTS and LINEAR (more options of linear
-# attention) are read from the environment. A run that was cut off repeats the model that it was at and no other.
+# translation.sh DATA OUT [maps|ideas]: trains a Transformer; then ones with a linear decoder. DATA is what
+# examples/multi30k/prepare.sh made. By default the linear ones have each feature map, from the Transformer's weights and
+# from scratch; with `ideas` each way to keep its quality, from its weights. SEEDS, MAPS, STARTS, LINEAR (more options of
+# linear attention) and IDEAS are read from the environment. A run that was cut off repeats the model that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 source "$here/steps.sh"
-[ $# = 2 ] || fail "usage: translation.sh DATA OUT"
-data=$1 out=$2 arch=transformer task=translation
+[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas)$ ]] || fail "usage: translation.sh DATA OUT [maps|ideas]"
+data=$1 out=$2 arch=transformer task=translation criterion=label_smoothed_cross_entropy
 training=(2208 200 3e-3) finetuning=(414 50 1e-3)
 require "$data/binary/dict.de.txt" "$data/reference.de"
 
@@ -18,7 +19,7 @@ train() {
     --encoder-normalize-before --decoder-normalize-before --dropout 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 \
     --lr "$3" --lr-scheduler polynomial_decay --warmup-updates "$2" --total-num-update "$1" --max-update "$1" \
-    --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
+    --criterion "$criterion" --label-smoothing 0.1 \
     --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints "${@:4:$#-4}"
 }
 
@@ -28,4 +29,22 @@ evaluate() {
   echo "$(basename "$1") $(sacrebleu "$data/reference.de" --input "$1/translation.de" --metrics bleu --score-only)"
 }
 
-compare
+exp="--arch t2r_transformer_exp" both="--linear-attention causal,cross"
+declare -A ideas=(
+  [softmax]="--arch transformer"
+  [past-t2r]="--arch t2r_transformer --linear-attention causal"
+  [past-exp]="$exp"
+  [past-exp-transfer]="$exp $(transfer)"
+  [past-exp-transfer-logits]="$exp $(transfer) $(logits)"
+  [past-exp-transfer-window]="$exp $(transfer) --causal-window 4"
+  [both-t2r]="--arch t2r_transformer $both"
+  [both-t2r-64]="--arch t2r_transformer $both --causal-feature-dim 64 --cross-feature-dim 64"
+  [both-t2r-64-transfer]="--arch t2r_transformer $both --causal-feature-dim 64 --cross-feature-dim 64 $(transfer)"
+  [both-exp]="$exp $both"
+  [both-exp-transfer]="$exp $both $(transfer)"
+  [both-exp-transfer-logits]="$exp $both $(transfer) $(logits)"
+  [both-exp-transfer-window]="$exp $both $(transfer) --causal-window 4"
+  [both-exp-transfer-window-logits]="$exp $both $(transfer) --causal-window 4 $(logits)"
+  [both-hedgehog-transfer]="$exp $both $(transfer) --feature-map hedgehog"
+)
+"compare_${3:-maps}"

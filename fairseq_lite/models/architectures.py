@@ -104,7 +104,9 @@ FLAT_TRANSFORMERS: Dict[str, Options] = {
 }
 
 
-_T2R = dict(causal_feature_dim=4, cross_feature_dim=32)
+_T2R = dict(feature_map="t2r", causal_feature_dim=4, cross_feature_dim=32)
+# Keeps more of a softmax Transformer's quality, of which attention to the source matters most.
+_EXP = dict(feature_map="exp", causal_feature_dim=64, cross_feature_dim=64, linear_attention="causal")
 
 # Each with fairseq's architecture whose sizes it takes over.
 T2R_TRANSFORMERS: Dict[str, Tuple[str, Options]] = {
@@ -113,6 +115,7 @@ T2R_TRANSFORMERS: Dict[str, Tuple[str, Options]] = {
     "t2r_transformer_iwslt_de_en": ("transformer_iwslt_de_en", _T2R),
     "t2r_transformer_wmt_en_de": ("transformer_wmt_en_de", _T2R),
     "t2r_transformer_wmt_en_de_big": ("transformer_wmt_en_de_big", _T2R),
+    "t2r_transformer_exp": ("transformer", _EXP),
 }
 
 T2R_LANGUAGE_MODELS: Dict[str, Tuple[str, Options]] = {
@@ -121,6 +124,7 @@ T2R_LANGUAGE_MODELS: Dict[str, Tuple[str, Options]] = {
         dict(decoder_embed_dim=64, decoder_ffn_embed_dim=64, decoder_layers=2, decoder_attention_heads=2),
     ),
     "t2r_transformer_lm_wiki103": ("transformer_lm_wiki103", {}),
+    "t2r_transformer_lm_exp": ("transformer_lm", dict(feature_map="exp", causal_feature_dim=64)),
 }
 
 

@@ -83,7 +83,8 @@ def test_heads_that_pruning_left_keep_their_scale(kind):
             nn.init.normal_(getattr(attention, name).weight)
             nn.init.normal_(getattr(attention, name).bias)
     out, _ = AttentionTransfer(linear, "kl")(*arguments, **options)
-    torch.testing.assert_close(out, softmax(*arguments, **options)[0])
+    # fairseq takes the softmax in single precision here.
+    torch.testing.assert_close(out, softmax(*arguments, **options)[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [*LEARNED, "rfa gated"])

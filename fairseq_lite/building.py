@@ -26,6 +26,8 @@ from fairseq_lite.explain import one_line
 from fairseq_lite.option_ranges import numbers
 
 SMALL_VOCABULARY = 1000
+# more would fill the memory with a dictionary
+LARGEST_VOCABULARY = 10_000_000
 # The task whose options fairseq-train parses beside those of a kind of model; the first kind that fits counts.
 TASKS = {
     models.FairseqLanguageModel: "language_modeling",
@@ -129,6 +131,6 @@ def _vocabulary_size(args: argparse.Namespace, wanted: Optional[int]) -> int:
     if wanted is None:
         return max(cutoffs) + SMALL_VOCABULARY
     smallest = max(cutoffs) + Dictionary().nspecial
-    if wanted < smallest:
-        raise UserError(f"--vocab-size {wanted}: this model needs at least {smallest}")
+    if not smallest <= wanted <= LARGEST_VOCABULARY:
+        raise UserError(f"--vocab-size {wanted}: must be {smallest} to {LARGEST_VOCABULARY} for this model")
     return wanted

@@ -64,10 +64,13 @@ def check_side(side, name: str) -> None:
             f"so that both branches get some of the {side.embed_dim} channels"
         )
     if heads < 1 or dim % heads:
-        raise UserError(f"--{name}-self-attention-heads {heads}: does not divide the branch's {dim} channels")
+        raise UserError(
+            f"--{name}-self-attention-heads {heads}: does not divide the {dim} channels of --{name}-attention-dim"
+        )
     if side.conv_heads < 1 or (side.embed_dim - dim) % side.conv_heads:
         raise UserError(
-            f"--{name}-conv-heads {side.conv_heads}: does not divide the branch's {side.embed_dim - dim} channels"
+            f"--{name}-conv-heads {side.conv_heads}: does not divide the {side.embed_dim - dim} channels that"
+            f" --{name}-attention-dim leaves"
         )
 
 

@@ -10,32 +10,29 @@ from omegaconf import OmegaConf, open_dict
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.sublayers import listed, renumbered
 
-# Options with an entry for each layer, and options that list numbers of layers.
-_OF_EACH_LAYER = ("encoder_kernel_sizes", "decoder_kernel_sizes")
-_NUMBERS = {"decoder": "softmax_layers"}
-
-
-def _listed(option) -> List[str]:
-    return [item.strip() for item in str(option).strip("[]()").split(",")]
+# Options whose items name layers by number.
+_NAMING_LAYERS = ("softmax_layers", "softmax_sublayers")
 
 
 def _kept(args, side: str) -> List[int]:
     """The numbers that one side keeps; raises UserError for what are no numbers of its layers."""
     given, layers = getattr(args, f"{side}_layers_to_keep"), getattr(args, f"{side}_layers")
-    numbers = _listed(given)
-    if not all(number.isdigit() and int(number) < layers for number in numbers):
+    numbers = listed(given)
+    if not all(number.isdecimal() and int(number) < layers for number in numbers):
         raise UserError(f"--{side}-layers-to-keep {given}: the {side} has layers 0 to {layers - 1}")
     return sorted({int(number) for number in numbers})
 
 
 def _settle(args, side: str, kept: List[int]) -> None:
-    sizes, numbers = f"{side}_kernel_sizes", _NUMBERS.get(side, "")
-    if getattr(args, sizes, None) and len(_listed(getattr(args, sizes))) == getattr(args, f"{side}_layers"):
-        setattr(args, sizes, ",".join(_listed(getattr(args, sizes))[number] for number in kept))
-    if getattr(args, numbers, None) and all(n.isdigit() for n in _listed(getattr(args, numbers))):
-        chosen = [str(kept.index(int(n))) for n in _listed(getattr(args, numbers)) if int(n) in kept]
-        setattr(args, numbers, ",".join(chosen) or None)
+    sizes, layers = f"{side}_kernel_sizes", getattr(args, f"{side}_layers")
+    if getattr(args, sizes, None) and len(listed(getattr(args, sizes))) == layers:
+        setattr(args, sizes, ",".join(listed(getattr(args, sizes))[number] for number in kept))
+    for name in _NAMING_LAYERS:
+        if getattr(args, name, None):
+            items = [renumbered(item, side, kept, layers) for item in listed(getattr(args, name))]
+            setattr(args, name, ",".join(item for item in items if item is not None) or None)
     setattr(args, f"{side}_layers", len(kept))
     setattr(args, f"{side}_layers_to_keep", None)
 

@@ -14,6 +14,8 @@ class LanguageModel(KeptLayersMixin, TransformerLanguageModel):
 
     options: type
     decoder_class: type
+    # Where its attention can be linear.
+    positions = ("causal",)
 
     @classmethod
     def add_args(cls, parser):
@@ -22,7 +24,7 @@ class LanguageModel(KeptLayersMixin, TransformerLanguageModel):
     @classmethod
     def complete(cls, cfg) -> None:
         """Fill in the options that follow from others or that a language model has no choice of."""
-        cfg.linear_attention = "causal"
+        cfg.linear_attention = ",".join(cls.positions)
 
     @classmethod
     def check(cls, cfg) -> None:

@@ -1,9 +1,8 @@
 """fairseq's encoder and decoder layers whose attention can be linear, and the options that say where it is."""
 
-import copy
 import logging
 from dataclasses import fields
-from typing import List, Optional, Sequence
+from typing import Sequence
 
 import torch.nn as nn
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
@@ -11,24 +10,18 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, Trans
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies, leave_fast_path
 from fairseq_lite.models.options import CausalAttentionOptions
+from fairseq_lite.models.sublayers import (
+    POSITIONS,
+    check_softmax_sublayers,
+    is_linear,
+    kept_layers,
+    layer_configs,
+    listed,
+)
 from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
 from fairseq_lite.modules.feature_maps import PAIRED
 
 logger = logging.getLogger(__name__)
-
-DECODER_POSITIONS = ("causal", "cross")
-POSITIONS = (*DECODER_POSITIONS, "encoder")
-
-
-def _listed(option: Optional[str]) -> List[str]:
-    return [item.strip() for item in option.split(",")] if option else []
-
-
-def kept_layers(side) -> List[int]:
-    """The numbers, in the whole model, of the layers that are built: all, or those of --...-layers-to-keep."""
-    if side.layers_to_keep:
-        return sorted(map(int, side.layers_to_keep.split(",")))
-    return list(range(side.layers))
 
 
 def warn_of_idle_options(cfg) -> None:
@@ -55,8 +48,8 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
         return
     if str(cfg.feature_map) not in FEATURE_MAPS:
         raise UserError(f"--feature-map {cfg.feature_map}: unknown; take one of {', '.join(FEATURE_MAPS)}")
-    unknown = [position for position in _listed(cfg.linear_attention) if position not in positions]
-    if unknown or not _listed(cfg.linear_attention):
+    unknown = [position for position in listed(cfg.linear_attention) if position not in positions]
+    if unknown or not listed(cfg.linear_attention):
         raise UserError(f"--linear-attention {cfg.linear_attention}: take some of {', '.join(positions)}")
     for option in ("causal_feature_dim", "cross_feature_dim"):
         size = getattr(cfg, option, 2)
@@ -64,43 +57,37 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
             wanted = f"an even number, for {cfg.feature_map} makes features in pairs" if size > 0 else "at least 1"
             raise UserError(f"--{option.replace('_', '-')} {size}: must be {wanted}")
     layers = max(kept_layers(cfg.decoder), default=-1) + 1
-    wrong = [number for number in _listed(cfg.softmax_layers) if not (number.isdigit() and int(number) < layers)]
+    wrong = [number for number in listed(cfg.softmax_layers) if not (number.isdecimal() and int(number) < layers)]
     if wrong:
         raise UserError(
             f"--softmax-layers {cfg.softmax_layers}: the decoder has no layer {', '.join(wrong)}; "
             f"its {layers} layers count from 0"
         )
+    check_softmax_sublayers(cfg, positions)
     if cfg.cross_self_attention:
         raise UserError("--cross-self-attention: not possible with linear attention; leave it out")
+    sides = ("encoder", "decoder") if "encoder" in positions else ("decoder",)
+    if all(layer_cfg.feature_map is None for side in sides for layer_cfg in layer_configs(cfg, side)):
+        logger.warning("every attention keeps softmax; take sublayers out of --softmax-sublayers or --softmax-layers")
 
 
 def check_alignments(cfg, task) -> None:
     """Raise UserError where a task loads alignments and the last decoder layer has no attention weights to learn."""
-    last = decoder_layer_configs(cfg)[-1:]
-    linear = any(layer_cfg.feature_map is not None for layer_cfg in last) and "cross" in _listed(cfg.linear_attention)
+    linear = any(is_linear(layer_cfg, "cross") for layer_cfg in layer_configs(cfg, "decoder")[-1:])
     if linear and getattr(getattr(task, "cfg", None), "load_alignments", False):
         raise UserError(
             f"--load-alignments: linear attention to the source (--linear-attention {cfg.linear_attention}) has no"
-            f" weights to align; give --linear-attention causal, or --softmax-layers {cfg.decoder.layers - 1}"
+            f" weights to align; give --linear-attention causal, or --softmax-sublayers cross.{cfg.decoder.layers - 1}"
         )
 
 
-def decoder_layer_configs(cfg) -> list:
-    """The options of each decoder layer that is built; without a feature map in one that keeps softmax attention."""
-    softmax = copy.copy(cfg)
-    softmax.feature_map = None
-    kept = set(_listed(cfg.softmax_layers))
-    return [softmax if str(number) in kept else cfg for number in kept_layers(cfg.decoder)]
-
-
 def all_causal_attention_is_linear(cfg) -> bool:
-    swapped = all(layer_cfg.feature_map is not None for layer_cfg in decoder_layer_configs(cfg))
-    return swapped and "causal" in _listed(cfg.linear_attention)
+    return all(is_linear(layer_cfg, "causal") for layer_cfg in layer_configs(cfg, "decoder"))
 
 
 def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
     """Linear attention in the place of `attention` if the options ask for it at this position."""
-    if cfg.feature_map is None or position not in _listed(cfg.linear_attention):
+    if not is_linear(cfg, position):
         return attention
     causal = position == "causal"
     feature_dim = cfg.causal_feature_dim if causal else cfg.cross_feature_dim

@@ -3,7 +3,6 @@
 from fairseq.models import register_model
 
 from fairseq_lite.models.encoder_decoder import Decoder, Encoder, EncoderDecoderModel
-from fairseq_lite.models.linear_attention_layers import decoder_layer_configs
 from fairseq_lite.models.lsra_layers import (
     LiteTransformerDecoderLayer,
     LiteTransformerEncoderLayer,
@@ -13,6 +12,7 @@ from fairseq_lite.models.lsra_layers import (
     kernel_sizes,
 )
 from fairseq_lite.models.options import LITE_TRANSFORMER_OPTIONS
+from fairseq_lite.models.sublayers import DECODER_POSITIONS, layer_configs
 
 
 class LiteTransformerEncoder(Encoder):
@@ -26,7 +26,7 @@ class LiteTransformerDecoder(Decoder):
     """fairseq's decoder of LiteTransformerDecoderLayer."""
 
     def make_layers(self, cfg, no_encoder_attn):
-        layers = zip(decoder_layer_configs(cfg), kernel_sizes(cfg.decoder, "decoder"))
+        layers = zip(layer_configs(cfg, "decoder"), kernel_sizes(cfg.decoder, "decoder"))
         return (LiteTransformerDecoderLayer(layer_cfg, size, no_encoder_attn) for layer_cfg, size in layers)
 
 
@@ -46,4 +46,4 @@ class LiteTransformerModel(EncoderDecoderModel):
     @classmethod
     def check(cls, cfg):
         check_side(cfg.encoder, "encoder")
-        check_decoder(cfg)
+        check_decoder(cfg, DECODER_POSITIONS)

@@ -22,4 +22,4 @@ class LiteTransformerLanguageModel(LanguageModel):
 
     @classmethod
     def check(cls, cfg):
-        check_decoder(cfg)
+        check_decoder(cfg, cls.positions)

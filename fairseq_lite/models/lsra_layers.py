@@ -1,19 +1,18 @@
 """fairseq's encoder and decoder layers with long-short range attention and a flattened FFN."""
 
 import copy
-from typing import List
+from typing import List, Sequence
 
 import torch.nn as nn
 from fairseq.modules.quant_noise import quant_noise
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.linear_attention_layers import (
-    DECODER_POSITIONS,
     LinearAttentionDecoderLayer,
     LinearAttentionEncoderLayer,
     check_linear_attention,
-    kept_layers,
 )
+from fairseq_lite.models.sublayers import kept_layers
 from fairseq_lite.modules import CONVOLUTIONS, LSRA
 
 # Beyond what any sentence is long; a kernel is stored, and computed, whole.
@@ -79,10 +78,13 @@ def complete_decoder(cfg) -> None:
     cfg.feature_map = cfg.decoder.feature_map
 
 
-def check_decoder(cfg) -> None:
-    """Raise UserError for decoder options that do not fit together or that this attention has no meaning for."""
+def check_decoder(cfg, positions: Sequence[str]) -> None:
+    """Raise UserError for decoder options that do not fit together or that this attention has no meaning for.
+
+    `positions`: where the model's attention can be linear.
+    """
     check_side(cfg.decoder, "decoder")
-    check_linear_attention(cfg, DECODER_POSITIONS)
+    check_linear_attention(cfg, positions)
     for option in ("cross_self_attention", "scale_heads"):
         if getattr(cfg, option, False):
             raise UserError(f"--{option.replace('_', '-')}: not possible with long-short range attention; leave it out")

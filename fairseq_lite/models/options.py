@@ -58,6 +58,13 @@ class CausalAttentionOptions(FairseqDataclass):
         default=None,
         metadata={"help": "decoder layers that keep softmax attention, from 0, comma separated (default: none)"},
     )
+    softmax_sublayers: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "attention that keeps softmax, comma separated: a position (causal, cross, encoder), that of one"
+            " layer (cross.0), or a decoder layer by its number (default: none)"
+        },
+    )
 
 
 @dataclass

@@ -7,23 +7,23 @@ from fairseq_lite.models.linear_attention_layers import (
     LinearAttentionDecoderLayer,
     LinearAttentionEncoderLayer,
     check_linear_attention,
-    decoder_layer_configs,
 )
 from fairseq_lite.models.options import T2R_OPTIONS
+from fairseq_lite.models.sublayers import layer_configs
 
 
 class T2REncoder(Encoder):
     """fairseq's encoder of LinearAttentionEncoderLayer."""
 
     def make_layers(self, cfg, return_fc):
-        return (LinearAttentionEncoderLayer(cfg, return_fc) for _ in range(cfg.encoder.layers))
+        return (LinearAttentionEncoderLayer(layer_cfg, return_fc) for layer_cfg in layer_configs(cfg, "encoder"))
 
 
 class T2RDecoder(Decoder):
     """fairseq's decoder of LinearAttentionDecoderLayer."""
 
     def make_layers(self, cfg, no_encoder_attn):
-        return (LinearAttentionDecoderLayer(layer_cfg, no_encoder_attn) for layer_cfg in decoder_layer_configs(cfg))
+        return (LinearAttentionDecoderLayer(layer_cfg, no_encoder_attn) for layer_cfg in layer_configs(cfg, "decoder"))
 
 
 @register_model("t2r_transformer")

@@ -17,4 +17,4 @@ class T2RTransformerLanguageModel(LanguageModel):
 
     @classmethod
     def check(cls, cfg):
-        check_linear_attention(cfg)
+        check_linear_attention(cfg, cls.positions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, Set
+from typing import Dict, List, Set
 
 import torch.nn as nn
 from torch import Tensor
@@ -29,13 +29,15 @@ def new_weights(model: nn.Module) -> Set[str]:
 def start_from(model: nn.Module, path: str) -> None:
     """Copy the weights of a checkpoint into the model, all but those that linear attention adds.
 
-    Logs what was copied, what is new and what was left over, which is nothing but copies that fairseq 0.12.2 keeps of
-    some weights. Raises UserError for weights that are not finite, and one that lists every other difference: a weight
-    missing, left over or of another shape.
+    Logs what was copied, what is new and what was left over: the maps of linear attention where the model has softmax
+    attention, and copies that fairseq 0.12.2 keeps of some weights. Raises UserError for weights that are not finite,
+    and one that lists every other difference: a weight missing, left over or of another shape.
     """
-    found, wanted = load_model(path).state_dict(), model.state_dict()
+    pretrained = load_model(path)
+    found, wanted = pretrained.state_dict(), model.state_dict()
     require_finite(found, path)
-    copies = drop_fast_path_copies(found)
+    left_over = [*drop_fast_path_copies(found), *_maps_without_use(pretrained, model)]
+    found = {name: tensor for name, tensor in found.items() if name not in left_over}
     new = {name for name in new_weights(model) if name not in found}
     wrong = shape_mismatches(found, {name: tensor for name, tensor in wanted.items() if name not in new})
     if wrong:
@@ -43,8 +45,19 @@ def start_from(model: nn.Module, path: str) -> None:
             wrong.insert(0, "the dictionary is not the one that it was trained with")
         raise UserError(f"--pretrained {path}: does not fit the model: {'; '.join(wrong)}")
     model.load_state_dict({**found, **{name: wanted[name] for name in new}}, strict=True)
-    logger.info(f"{path}: copied {len(found)} tensors, {_numbers(found):,} numbers; left over: {copies or 'none'}")
+    logger.info(f"{path}: copied {len(found)} tensors, {_numbers(found):,} numbers; left over: {left_over or 'none'}")
     logger.info(f"new: {len(new)} tensors, {_numbers({name: wanted[name] for name in new}):,} numbers: {sorted(new)}")
+
+
+def _maps_without_use(pretrained: nn.Module, model: nn.Module) -> List[str]:
+    """Names of what linear attention of `pretrained` adds where the model has softmax attention."""
+    linear = {name for name, module in model.named_modules() if isinstance(module, LinearAttention)}
+    return [
+        f"{name}.{key}"
+        for name, module in pretrained.named_modules()
+        if isinstance(module, LinearAttention) and name not in linear
+        for key in module.new_state()
+    ]
 
 
 def _other_vocabulary(found: Dict[str, Tensor], wanted: Dict[str, Tensor]) -> bool:

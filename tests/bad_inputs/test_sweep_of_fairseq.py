@@ -48,6 +48,7 @@ UNTRAINABLE = (
     ("transformer_tiny", "--activation-fn", ("sine", "")),
     ("t2r_transformer_tiny", "--causal-feature-dim", ("0", "-1", "x")),
     ("t2r_transformer_tiny", "--softmax-layers", ("9", "x", "-1")),
+    ("t2r_transformer_tiny", "--softmax-sublayers", ("9", "cross.2", "local", "-1", "cross,,0")),
     ("transformer_tiny", "--criterion", ("no_such", "cross_entropy_with_pruning --pruning-target 2")),
     ("transformer_tiny", "--finetune-from-model", ("{out}/missing.pt", "{data}", "{data}/dict.de.txt")),
     ("transformer_tiny", "--restore-file", ("{data}/dict.de.txt",)),

@@ -92,7 +92,7 @@ def test_alignments_need_attention_weights_in_the_last_layer():
     _, cfg = built("t2r_transformer_tiny")
     task = task_of_sizes(30, 30)
     task.cfg = SimpleNamespace(load_alignments=True)
-    with pytest.raises(UserError, match="--linear-attention causal,cross.*--softmax-layers 1"):
+    with pytest.raises(UserError, match="--linear-attention causal,cross.*--softmax-sublayers cross.1"):
         build_model(cfg.model, task)
     cfg.model.linear_attention = "causal"
     build_model(cfg.model, task)

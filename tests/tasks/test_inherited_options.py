@@ -170,3 +170,19 @@ def test_without_a_command_line_what_is_left_at_its_default_is_taken(tmp_path):
     cfg.decoder_layers = 4
     with pytest.raises(UserError, match="--decoder-layers 4, where it has 2"):
         take_options_unless_given(cfg, path)
+
+
+def test_linear_attention_that_becomes_softmax_again_leaves_its_map(tmp_path, caplog):
+    path = trained(tmp_path / "linear.pt", "t2r_transformer", NARROW)
+    with caplog.at_level(logging.INFO):
+        model, _ = finetuned(path, "t2r_transformer", "--softmax-sublayers cross.1,causal.0")
+    state = read_checkpoint(path)["model"]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    (line,) = [record.getMessage() for record in caplog.records if "left over" in record.getMessage()]
+    assert "decoder.layers.1.encoder_attn.feature_map.weight" in line and "layers.0.encoder_attn" not in line
+
+
+def test_a_map_of_another_kind_is_no_start(tmp_path):
+    path = trained(tmp_path / "linear.pt", "t2r_transformer", NARROW)
+    with pytest.raises(UserError, match="feature_map.weight is left over"):
+        finetuned(path, "t2r_transformer", "--feature-map exp --softmax-sublayers cross")

@@ -70,9 +70,11 @@ HANDLERS = {
 # Beyond the views, copies, comparisons and masks that fvcore itself leaves out. By the definition
 # elementwise products, norms, activations, softmax and embedding look-ups are free.
 FREE = (
+    "aten::__or__",
     "aten::_shape_as_tensor",
     "aten::add",
     "aten::add_",
+    "aten::amax",
     "aten::any",
     "aten::as_strided",
     "aten::clamp_min",
@@ -92,9 +94,12 @@ FREE = (
     "aten::index_select",
     "aten::layer_norm",
     "aten::linalg_vector_norm",
+    "aten::log",
     "aten::log_softmax",
+    "aten::logsumexp",
     "aten::lt",
     "aten::masked_fill_",
+    "aten::maximum",
     "aten::mean",
     "aten::mul",
     "aten::mul_",

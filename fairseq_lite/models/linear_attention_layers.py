@@ -18,7 +18,7 @@ from fairseq_lite.models.sublayers import (
     layer_configs,
     listed,
 )
-from fairseq_lite.modules import FEATURE_MAPS, LinearAttention
+from fairseq_lite.modules import FEATURE_MAPS, LinearAttention, WindowedLinearAttention
 from fairseq_lite.modules.feature_maps import PAIRED
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
         if size < 1 or size % 2 and str(cfg.feature_map) in PAIRED:
             wanted = f"an even number, for {cfg.feature_map} makes features in pairs" if size > 0 else "at least 1"
             raise UserError(f"--{option.replace('_', '-')} {size}: must be {wanted}")
+    check_window(cfg)
     layers = max(kept_layers(cfg.decoder), default=-1) + 1
     wrong = [number for number in listed(cfg.softmax_layers) if not (number.isdecimal() and int(number) < layers)]
     if wrong:
@@ -69,6 +70,19 @@ def check_linear_attention(cfg, positions: Sequence[str] = POSITIONS) -> None:
     sides = ("encoder", "decoder") if "encoder" in positions else ("decoder",)
     if all(layer_cfg.feature_map is None for side in sides for layer_cfg in layer_configs(cfg, side)):
         logger.warning("every attention keeps softmax; take sublayers out of --softmax-sublayers or --softmax-layers")
+
+
+def check_window(cfg) -> None:
+    """Raise UserError for a window of attention to the past that does not fit the other options."""
+    if cfg.causal_window is None:
+        return
+    option = f"--causal-window {cfg.causal_window}"
+    if not 1 <= cfg.causal_window <= cfg.max_target_positions:
+        raise UserError(f"{option}: must be from 1 to the decoder's {cfg.max_target_positions} positions")
+    if str(cfg.feature_map) != "exp":
+        raise UserError(f"{option}: needs the feature map exp, on softmax's scale; {cfg.feature_map} is on another")
+    if cfg.causal_gate:
+        raise UserError(f"{option}: not possible with --causal-gate; leave one of them out")
 
 
 def check_alignments(cfg, task) -> None:
@@ -92,6 +106,8 @@ def swap(attention: nn.Module, cfg, position: str) -> nn.Module:
     causal = position == "causal"
     feature_dim = cfg.causal_feature_dim if causal else cfg.cross_feature_dim
     feature_map = FEATURE_MAPS[str(cfg.feature_map)](attention.num_heads, attention.head_dim, feature_dim)
+    if causal and cfg.causal_window is not None:
+        return WindowedLinearAttention(attention, feature_map, cfg.causal_window)
     return LinearAttention(attention, feature_map, causal=causal, gate=causal and cfg.causal_gate)
 
 

@@ -54,6 +54,10 @@ class CausalAttentionOptions(FairseqDataclass):
     causal_gate: bool = field(
         default=False, metadata={"help": "let the state of linear attention to the past decay by a learned gate (RFA)"}
     )
+    causal_window: Optional[int] = field(
+        default=None,
+        metadata={"help": "last positions that keep softmax weights beside the features exp of all older ones"},
+    )
     softmax_layers: Optional[str] = field(
         default=None,
         metadata={"help": "decoder layers that keep softmax attention, from 0, comma separated (default: none)"},

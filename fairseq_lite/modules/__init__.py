@@ -5,6 +5,7 @@ from fairseq_lite.modules.lightweight_conv import LightweightConv
 from fairseq_lite.modules.linear_attention import LinearAttention
 from fairseq_lite.modules.lsra import LSRA
 from fairseq_lite.modules.pruned_linear import PrunedLinear, Widths
+from fairseq_lite.modules.windowed_attention import WindowedLinearAttention
 
 CONVOLUTIONS = {"lightweight": LightweightConv, "dynamic": DynamicConv}
 
@@ -18,4 +19,5 @@ __all__ = [
     "LinearAttention",
     "PrunedLinear",
     "Widths",
+    "WindowedLinearAttention",
 ]

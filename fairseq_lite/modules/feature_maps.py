@@ -218,6 +218,11 @@ class ExpFeatureMap(LearnedFeatureMap):
     def query_affine(self) -> Tuple[Tensor, Tensor]:
         return self.query_weight, torch.zeros_like(self.key_bias)
 
+    def queries_and_scale(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """`queries` of x: [B, H, T, d], and the logarithm of what they were divided by, [B, H, T]."""
+        z = in_float32(x @ self.query_weight.transpose(1, 2))
+        return self.activation.queries(z), z.logsumexp(dim=-1)
+
     def key_affine(self) -> Tuple[Tensor, Tensor]:
         return self.key_weight, self.key_bias
 

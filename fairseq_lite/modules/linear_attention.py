@@ -71,16 +71,18 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         has asked for them, else None. `attn_mask` is not looked at: `causal` says which keys are seen.
         """
         T, B, _ = query.shape
-        q = in_float32(self.feature_map.queries(self._heads(self.q_proj(query) * self.query_scale)))
+        queries = self._heads(self.q_proj(query) * self.query_scale)
         if self.causal:
-            numerator, denominator = self._attend_to_the_past(q, query, key_padding_mask, incremental_state)
+            numerator, denominator = self._attend_to_the_past(queries, query, key_padding_mask, incremental_state)
         else:
             S, z = self._sums_over(key, value, key_padding_mask, incremental_state)
+            q = in_float32(self.feature_map.queries(queries))
             numerator, denominator = q @ S, (q @ z.unsqueeze(-1)).squeeze(-1)
         attended = divide(numerator, denominator, self.least).to(query.dtype).permute(2, 0, 1, 3).reshape(T, B, -1)
         weights: Optional[Tensor] = None
         if self.gives_weights and need_weights and not self.causal:
             assert key is not None
+            q = in_float32(self.feature_map.queries(queries))
             products = q @ self._keys(key, key_padding_mask).transpose(-1, -2)
             weights = divide(products, denominator, self.least).transpose(0, 1)
             if not need_head_weights:
@@ -104,8 +106,10 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         return in_float32(self.dropout_module(self._heads(self.v_proj(value))))
 
     def _attend_to_the_past(
-        self, q: Tensor, x: Tensor, padding_mask: Optional[Tensor], incremental_state: Optional[IncrementalState]
+        self, queries: Tensor, x: Tensor, padding_mask: Optional[Tensor], incremental_state: Optional[IncrementalState]
     ) -> Tuple[Tensor, Tensor]:
+        """queries: [B, H, T, d], x: [T, B, C]; returns numerator: [B, H, T, d] and denominator: [B, H, T]."""
+        q = in_float32(self.feature_map.queries(queries))
         k, v = self._keys(x, padding_mask), self._values(x)
         log_decay: Optional[Tensor] = None
         if self.gate is not None:
@@ -160,11 +164,13 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         return self.set_incremental_state(incremental_state, "attn_state", buffer)
 
     def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
-        """Let S and z follow the beams; new_order: [B']."""
-        past = self._recall(incremental_state)
-        if past is not None:
-            S, z = past
-            self._remember(incremental_state, (S.index_select(0, new_order), z.index_select(0, new_order)))
+        """Let the state follow the beams; new_order: [B']."""
+        saved = self._get_input_buffer(incremental_state)
+        if len(saved) > 0:
+            reordered: Dict[str, Optional[Tensor]] = {}
+            for name, past in saved.items():
+                reordered[name] = None if past is None else past.index_select(0, new_order)
+            self._set_input_buffer(incremental_state, reordered)
 
     @torch.jit.unused
     def weights(self, q: Tensor, k: Tensor, x: Tensor, hidden: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ _OF_TRAINING = re.compile(
 )
 # Options that a model may change: attention that becomes linear, longer sentences, and the file of a shrunk model.
 _CHANGEABLE = re.compile(
-    r"feature_map$|feature_dim$|^linear_attention$|^softmax_(sub)?layers$|^causal_gate$|^max_(source|target)_positions$|"
-    r"^pruned_widths$|^alignment_"
+    r"feature_map$|feature_dim$|^linear_attention$|^softmax_(sub)?layers$|^causal_(gate|window)$|"
+    r"^max_(source|target)_positions$|^pruned_widths$|^alignment_"
 )
 
 

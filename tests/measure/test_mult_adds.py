@@ -68,6 +68,21 @@ def test_t2r_transformer_by_formula(src_len, tgt_len):
     assert count_mult_adds(model, src_len, tgt_len).total == 2 * (encoder + decoder)
 
 
+@pytest.mark.parametrize("window", [1, 8, 40])
+def test_a_window_by_formula(window):
+    dim, inner, heads, k, length = 16, 24, 4, 6, 30
+    sizes = f"--decoder-embed-dim {dim} --decoder-ffn-embed-dim {inner} --decoder-layers 2"
+    options = f"{sizes} --decoder-attention-heads {heads} --feature-map exp --causal-feature-dim {k}"
+    model = build("t2r_transformer_lm", f"{options} --causal-window {window}")
+    window = min(window, length)
+    projections = 4 * length * dim**2
+    # phi of every query, and of every key that leaves the window
+    features = length * dim * k + (length - window) * dim * k
+    older, recent = length**2 * (heads * k + dim), 2 * length * (length + window - 1) * dim
+    layer = projections + features + older + recent + ffn(length, dim, inner)
+    assert count_mult_adds(model, tgt_len=length).total == 2 * layer
+
+
 @pytest.mark.parametrize(
     "adaptive",
     ["", "--adaptive-input --adaptive-input-cutoff 20,60 --adaptive-softmax-cutoff 20,60"],

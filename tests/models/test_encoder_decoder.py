@@ -19,6 +19,8 @@ VARIANTS = {
     "elu": "t2r_transformer_tiny --feature-map elu",
     "rfa": "t2r_transformer_tiny --feature-map rfa",
     "exp": "t2r_transformer_tiny --feature-map exp",
+    "window": "t2r_transformer_tiny --feature-map exp --causal-window 3",
+    "recurrent branch with a window": "lite_transformer_tiny --decoder-feature-map exp --causal-window 3",
     "hedgehog": "t2r_transformer_tiny --feature-map hedgehog",
     "gated": "t2r_transformer_tiny --causal-gate",
     "everywhere": "t2r_transformer_tiny --linear-attention causal,cross,encoder",

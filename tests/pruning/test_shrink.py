@@ -37,6 +37,7 @@ OTHERS = {
     "lite": "lite_transformer_tiny",
     "lite lm": "lite_transformer_lm_tiny",
     "t2r": "t2r_transformer_tiny",
+    "window": "t2r_transformer_tiny --feature-map exp --causal-window 3",
 }
 translators = pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
 all_models = pytest.mark.parametrize("options", [*TRANSLATORS.values(), *OTHERS.values()], ids=[*TRANSLATORS, *OTHERS])
@@ -118,7 +119,7 @@ def test_what_language_pairs_share_is_stored_once():
     assert shrunk.models["de-en"].encoder is shrunk.models["fr-en"].encoder
 
 
-@pytest.mark.parametrize("feature_map", FEATURE_MAPS)
+@pytest.mark.parametrize("feature_map", [*FEATURE_MAPS, "exp --causal-window 3"])
 def test_a_shrunk_model_becomes_linear_and_is_pruned_again(feature_map):
     """Its heads are narrower, and so are the feature maps: fewer Mult-Adds than the other way round has."""
     cfg, model = build(f"transformer {SIZES}")

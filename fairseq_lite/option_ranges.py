@@ -37,6 +37,7 @@ RANGES = (
     Range(r"(en|de)coder_layers", 0, MOST_LAYERS),
     Range(r"(.*_)?(attention|conv)_heads", 1, MOST_CHANNELS),
     Range(r"(.*_)?(embed|input|output|feature|bottleneck)_dim", 1, MOST_CHANNELS),
+    Range(r"causal_window", 1),
     Range(r"max(_source|_target)?_positions", 1),
     Range(r"(.*_)?(dropout|layerdrop)", 0, 1, whole=False),
     Range(r"ffn_init_ratio", 0, 1000, whole=False),

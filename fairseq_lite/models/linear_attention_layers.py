@@ -77,8 +77,8 @@ def check_window(cfg) -> None:
     if cfg.causal_window is None:
         return
     option = f"--causal-window {cfg.causal_window}"
-    if not 1 <= cfg.causal_window <= cfg.max_target_positions:
-        raise UserError(f"{option}: must be from 1 to the decoder's {cfg.max_target_positions} positions")
+    if cfg.causal_window > cfg.max_target_positions:
+        raise UserError(f"{option}: is more than the decoder's {cfg.max_target_positions} positions")
     if str(cfg.feature_map) != "exp":
         raise UserError(f"{option}: needs the feature map exp, on softmax's scale; {cfg.feature_map} is on another")
     if cfg.causal_gate:

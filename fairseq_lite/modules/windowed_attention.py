@@ -102,7 +102,6 @@ class WindowedLinearAttention(LinearAttention):
         if window < 1:
             raise UserError(f"window {window}: a window has at least 1 position")
         self.window = window
-        self.score_scale: float = self.head_dim**-0.5
         self.parts = "both"
 
     def _attend_to_the_past(
@@ -126,7 +125,7 @@ class WindowedLinearAttention(LinearAttention):
         elif self.parts == "linear":
             keys = Recent(keys.k, torch.zeros_like(keys.v), torch.ones_like(keys.padding))
         window = min(self.window, keys.k.size(2))
-        scaled = in_float32(queries) * self.score_scale
+        scaled = in_float32(queries) * self.softmax_scale
         return joined(scaled, keys, window, (numerator, denominator), log_scale)
 
     def _positions(self, x: Tensor, padding_mask: Optional[Tensor]) -> Recent:
@@ -165,6 +164,19 @@ class WindowedLinearAttention(LinearAttention):
             buffer: Dict[str, Optional[Tensor]] = {"S": sums[0], "z": sums[1]}
             buffer["k"], buffer["v"], buffer["padding"] = window.k, window.v, window.padding
             self._set_input_buffer(incremental_state, buffer)
+
+    @torch.jit.unused
+    def weights(self, q: Tensor, k: Tensor, x: Tensor, hidden: Tensor) -> Tensor:
+        """As those of LinearAttention, [B, H, T, S]: of scores in the window, of features before it."""
+        features, log_scale = self.feature_map.queries_and_scale(q)
+        products = features @ in_float32(self.feature_map.keys(k)).transpose(-1, -2)
+        scores = in_float32(q) * self.softmax_scale @ in_float32(k).transpose(-1, -2)
+        recent = torch.ones(scores.shape[2:], dtype=torch.bool, device=q.device).triu(1 - self.window)
+        logs = torch.where(recent, scores, log_scale.unsqueeze(-1) + products.clamp(min=LEAST_SUM).log())
+        if self.parts != "both":
+            hidden = hidden | (recent if self.parts == "linear" else ~recent)
+        # Finite, so that a query that sees nothing has no gradient that is not a number.
+        return logs.masked_fill(hidden, torch.finfo(logs.dtype).min).softmax(dim=-1).masked_fill(hidden, 0.0)
 
     def make_generation_fast_(self, need_attn: bool = False, **unused) -> None:
         """Fold nothing: the window needs queries and keys as they are."""

@@ -91,9 +91,9 @@ def test_no_mask_of_all_pairs_is_made():
         ("--softmax-layers 1,2", "--softmax-layers 1,2: the decoder has no layer 2; its 2 layers count from 0"),
         ("--softmax-layers first", "--softmax-layers first: the decoder has no layer first"),
         ("--causal-window 4", "--causal-window 4: needs the feature map exp, on softmax's scale; t2r is on another"),
-        ("--feature-map exp --causal-window 0", "--causal-window 0: must be from 1 to the decoder's 1024 positions"),
-        ("--feature-map exp --causal-window -1", "--causal-window -1: must be from 1 to the decoder's 1024 positions"),
-        ("--feature-map exp --causal-window 1025", "--causal-window 1025: must be from 1 to the decoder's 1024"),
+        ("--feature-map exp --causal-window 0", "--causal-window 0: must be a whole number at least 1"),
+        ("--feature-map exp --causal-window -1", "--causal-window -1: must be a whole number at least 1"),
+        ("--feature-map exp --causal-window 1025", "--causal-window 1025: is more than the decoder's 1024 positions"),
         ("--feature-map exp --causal-window 4 --causal-gate", "--causal-window 4: not possible with --causal-gate"),
         ("--cross-self-attention", "--cross-self-attention: not possible"),
     ],
@@ -106,7 +106,7 @@ def test_options_that_do_not_fit_together(options, message):
 def test_options_of_a_language_model():
     with pytest.raises(UserError, match="--causal-feature-dim 0: must be a whole number from 1"):
         language_model("--causal-feature-dim", "0")
-    with pytest.raises(UserError, match="--causal-window 9: must be from 1 to the decoder's 8 positions"):
+    with pytest.raises(UserError, match="--causal-window 9: is more than the decoder's 8 positions"):
         language_model("--feature-map", "exp", "--causal-window", "9", "--tokens-per-sample", "8")
 
 

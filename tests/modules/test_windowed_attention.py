@@ -6,6 +6,7 @@ from fairseq.modules import MultiheadAttention
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules import FEATURE_MAPS, WindowedLinearAttention
+from fairseq_lite.modules.attention_transfer import SoftmaxAttention
 
 C, H, K = 16, 4, 6
 D = C // H
@@ -158,6 +159,19 @@ def test_scripted_equals_eager_and_preparing_for_generation_changes_nothing():
     torch.testing.assert_close(torch.jit.script(module)(x, x, x, key_padding_mask=padding)[0], expected)
     module.make_generation_fast_()
     torch.testing.assert_close(module(x, x, x, key_padding_mask=padding)[0], expected)
+
+
+@pytest.mark.parametrize("parts", ["both", "window", "linear"])
+def test_the_weights_that_transfer_compares_are_those_of_a_pass(parts):
+    module, x, padding = attention(3).eval(), torch.randn(10, 3, C), padded(10)
+    module.parts = parts
+    standin = SoftmaxAttention(module)
+    q, k, v = standin._projected(x, x, x)
+    weights = module.weights(q, k, x, standin._hidden(q, k, padding))
+    out = module.out_proj((weights @ v.masked_fill(padding[:, None, :, None], 0.0)).permute(2, 0, 1, 3).flatten(2))
+    torch.testing.assert_close(out, module(x, x, x, key_padding_mask=padding)[0])
+    weights.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in module.feature_map.parameters() if parts != "window")
 
 
 def test_a_window_and_features_start_on_one_scale():

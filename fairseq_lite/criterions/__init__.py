@@ -1,1 +1,1 @@
-from fairseq_lite.criterions import with_pruning  # noqa: F401
+from fairseq_lite.criterions import with_distillation, with_pruning  # noqa: F401

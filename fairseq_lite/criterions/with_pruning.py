@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import make_dataclass
 from typing import Any, Dict, Optional, Tuple
 
 import torch.nn as nn
-from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY, FairseqCriterion, register_criterion
 from fairseq.logging import metrics
-from fairseq.models import BaseFairseqModel
 
-from fairseq_lite.errors import UserError
+from fairseq_lite.criterions.extension import register_extended, unwrapped
+from fairseq_lite.criterions.with_distillation import DISTILLABLE_CRITERIONS
 from fairseq_lite.models.pruned import check_prunable
 from fairseq_lite.pruning.neurons import prunable_layers
 from fairseq_lite.pruning.options import PruningOptions, check
@@ -24,11 +22,8 @@ PRUNABLE_CRITERIONS = (
     "adaptive_loss",
     "masked_lm",
     "sentence_prediction",
+    *(f"{name}_with_distillation" for name in DISTILLABLE_CRITERIONS),
 )
-
-
-def _unwrapped(model: nn.Module) -> BaseFairseqModel:
-    return next(module for module in model.modules() if isinstance(module, BaseFairseqModel))
 
 
 class PruningMixin:
@@ -75,8 +70,8 @@ class PruningMixin:
 
     def _check_model(self, model: nn.Module) -> None:
         """Raise UserError for a model that cannot be pruned, or has none of a component that the options name."""
-        check_prunable(_unwrapped(model))
-        chosen_groups(self.pruning, prunable_layers(_unwrapped(model)))
+        check_prunable(unwrapped(model))
+        chosen_groups(self.pruning, prunable_layers(unwrapped(model)))
 
     def _save_with(self, task) -> None:
         """Let the task's checkpoints hold what was collected, beside what they hold anyway, for a run to resume."""
@@ -99,7 +94,7 @@ class PruningMixin:
         if self.pruner is None:
             # A multilingual task calls its criterion with a part of the model that it trains.
             (whole,) = self._trained or (model,)
-            self.pruner = Pruner(_unwrapped(whole), self.pruning, self._updates)
+            self.pruner = Pruner(unwrapped(whole), self.pruning, self._updates)
             self.pruner.load_state_dict(self._saved)
         return self.pruner
 
@@ -132,29 +127,5 @@ class PruningMixin:
                 metrics.log_scalar(name, float(mean), weight=0, round=3)
 
 
-def _without_base(name: str) -> type:
-    """Stands for a criterion that this fairseq has no base of."""
-
-    class Missing(FairseqCriterion):
-        @classmethod
-        def build_criterion(cls, cfg, task):
-            raise UserError(f"--criterion {name}_with_pruning: the installed fairseq has no criterion {name}")
-
-    return Missing
-
-
-def _register(name: str) -> None:
-    if name not in CRITERION_REGISTRY:
-        register_criterion(f"{name}_with_pruning", dataclass=PruningOptions)(_without_base(name))
-        return
-    base, options = CRITERION_REGISTRY[name], CRITERION_DATACLASS_REGISTRY[name]
-    criterion = type(f"{base.__name__}WithPruning", (PruningMixin, base), {})
-    config = make_dataclass(f"{options.__name__}WithPruning", [], bases=(PruningOptions, options))
-    config.__module__ = __name__
-    # Where pickle looks for them.
-    globals().update({criterion.__name__: criterion, config.__name__: config})
-    register_criterion(f"{name}_with_pruning", dataclass=config)(criterion)
-
-
 for _name in PRUNABLE_CRITERIONS:
-    _register(_name)
+    register_extended(_name, "with_pruning", PruningMixin, PruningOptions)

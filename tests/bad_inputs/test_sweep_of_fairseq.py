@@ -31,6 +31,7 @@ TRAINING = (
     "{data} --cpu --task translation -s de -t en --arch {arch} --optimizer adam --lr 0.001 --batch-size 4"
     " --max-update 1 --save-dir {out} --no-progress-bar --num-workers 0 --disable-validation"
 )
+LEARNING = "--criterion cross_entropy_with_distillation"
 # (architecture, option, values of which none can be trained with)
 UNTRAINABLE = (
     ("lite_transformer_tiny", "--encoder-kernel-sizes", ("0,3", "x", "3", "-1,3", "3,100000000")),
@@ -50,6 +51,7 @@ UNTRAINABLE = (
     ("t2r_transformer_tiny", "--softmax-layers", ("9", "x", "-1")),
     ("t2r_transformer_tiny", "--softmax-sublayers", ("9", "cross.2", "local", "-1", "cross,,0")),
     ("transformer_tiny", "--criterion", ("no_such", "cross_entropy_with_pruning --pruning-target 2")),
+    ("transformer_tiny", "--teacher", tuple(f"{path} {LEARNING}" for path in ("{out}/no.pt", "{data}", "{data}:"))),
     ("transformer_tiny", "--finetune-from-model", ("{out}/missing.pt", "{data}", "{data}/dict.de.txt")),
     ("transformer_tiny", "--restore-file", ("{data}/dict.de.txt",)),
     ("no_such_architecture", "--dropout", ("0.1",)),

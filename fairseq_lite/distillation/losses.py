@@ -1,0 +1,50 @@
+"""The distance of a student's predictions from a teacher's."""
+
+from __future__ import annotations
+
+import math
+from typing import List, Optional
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from fairseq.modules import AdaptiveSoftmax
+from torch import Tensor
+
+
+def log_probabilities(model: nn.Module, output: Tensor) -> Tensor:
+    """Logarithms of the probabilities of all words, in single precision: [N, V].
+
+    output: [N, V] logits, or [N, C] features that the model's adaptive softmax makes words of.
+    """
+    softmax = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+    return F.log_softmax(output.float(), dim=-1) if softmax is None else _adaptive(softmax, output)
+
+
+def _adaptive(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
+    """What AdaptiveSoftmax.get_log_prob gives, which has no gradient as it writes over what the gradient needs."""
+    features = softmax.dropout_module(features)
+    head = F.log_softmax(softmax.head(features).float(), dim=-1)
+    words, clusters = head[:, : softmax.cutoff[0]], head[:, softmax.cutoff[0] :]
+    tails = [F.log_softmax(tail(features).float(), dim=-1) for tail in softmax.tail]
+    return torch.cat([words, *(tail + clusters[:, [i]] for i, tail in enumerate(tails))], dim=-1)
+
+
+def ensemble(predictions: List[Tensor]) -> Tensor:
+    """Logarithms of the mean of several models' probabilities, each given by logarithms: [N, V]."""
+    if len(predictions) == 1:
+        return predictions[0]
+    return torch.stack(predictions).logsumexp(0) - math.log(len(predictions))
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0, top_k: Optional[int] = None) -> Tensor:
+    """KL(teacher || student), times T^2, summed over N predictions (Hinton et al., 2015).
+
+    Both sides are logarithms of probabilities, [N, V]. They are divided by the temperature T and normalised again, over
+    the `top_k` words that are most probable to the teacher, or over all. The factor T^2 keeps the size of the gradient.
+    """
+    if top_k is not None:
+        teacher, words = teacher.topk(top_k, dim=-1)
+        student = student.gather(-1, words)
+    teacher, student = (F.log_softmax(side / temperature, dim=-1) for side in (teacher, student))
+    return temperature**2 * F.kl_div(student, teacher, reduction="sum", log_target=True)

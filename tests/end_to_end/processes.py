@@ -9,7 +9,7 @@ import sys
 # read when torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 _forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["torch", "scipy.stats", "sklearn.metrics"])
+_forkserver.set_forkserver_preload(["torch", "scipy.stats", "sklearn.metrics", "fairseq"])
 
 
 def run_script(script, arguments, directory, stdin="", timeout=300, environment=()):

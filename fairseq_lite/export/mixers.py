@@ -15,7 +15,8 @@ from fairseq_lite.export.linear_attention import LinearCausalAttention, LinearCr
 from fairseq_lite.export.rows import State
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
-from fairseq_lite.modules import LSRA, LinearAttention
+from fairseq_lite.export.windowed_attention import WindowedCausalAttention
+from fairseq_lite.modules import LSRA, LinearAttention, WindowedLinearAttention
 
 
 class LongShortRange:
@@ -55,6 +56,7 @@ WRITERS = {
     ("encoder", LinearAttention): LinearEncoderAttention,
     ("causal", MultiheadAttention): CausalAttention,
     ("causal", LinearAttention): LinearCausalAttention,
+    ("causal", WindowedLinearAttention): WindowedCausalAttention,
     ("cross", MultiheadAttention): CrossAttention,
     ("cross", LinearAttention): LinearCrossAttention,
 }

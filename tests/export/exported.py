@@ -44,6 +44,11 @@ TRANSLATORS = {
     "rfa": f"{T2R} --feature-map rfa --linear-attention causal,cross,encoder",
     "exp": f"{T2R} --feature-map exp --linear-attention causal,cross,encoder",
     "hedgehog": f"{T2R} --feature-map hedgehog --linear-attention causal,cross",
+    "window": f"{T2R} --feature-map exp --causal-window 2",
+    "window, some softmax": f"{T2R} --feature-map exp --causal-window 3 --softmax-sublayers cross,causal.0 {PRE_NORM}",
+    "recurrent branch with a window": f"{LITE} --decoder-feature-map exp --causal-window 1",
+    "some softmax": f"{T2R} --feature-map exp --softmax-sublayers cross.0,causal.1",
+    "recurrent branch exp": f"{LITE} --decoder-feature-map exp --linear-attention causal,cross",
     "gated": f"{T2R} --causal-gate --linear-attention causal",
     "one softmax layer": f"{T2R} --softmax-layers 0 {PRE_NORM}",
 }
@@ -56,6 +61,8 @@ LANGUAGE_MODELS = {
     "scaled": f"transformer_lm {LM} --scale-fc --scale-attn --scale-heads --scale-resids --activation-fn tanh",
     "lite_transformer_lm": f"lite_transformer_lm_tiny {LM} --decoder-conv-heads 2",
     "t2r_transformer_lm": f"t2r_transformer_lm_tiny {LM}",
+    "window": f"t2r_transformer_lm_tiny {LM} --feature-map exp --causal-window 2 {ADAPTIVE}",
+    "adaptive exp": f"lite_transformer_lm_tiny {LM} --decoder-conv-heads 2 --decoder-feature-map exp {ADAPTIVE}",
     "adaptive": f"transformer_lm {LM} {ADAPTIVE}",
     "adaptive and tied": f"lite_transformer_lm_tiny {LM} {ADAPTIVE} --tie-adaptive-weights --tie-adaptive-proj",
     "adaptive words tied": f"transformer_lm {LM} {ADAPTIVE} --tie-adaptive-weights --decoder-input-dim 16"

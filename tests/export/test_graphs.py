@@ -83,7 +83,15 @@ def all_large(monkeypatch):
     monkeypatch.setattr(matrices.Quantised, "least", 1)
 
 
-FEW_BITS = ["transformer", "all embeddings shared", "dynamic with GLU", "t2r", "wider decoder"]
+FEW_BITS = [
+    "transformer",
+    "all embeddings shared",
+    "dynamic with GLU",
+    "t2r",
+    "wider decoder",
+    "exp",
+    "window, some softmax",
+]
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -96,8 +104,9 @@ def test_a_sentence_alone_equals_the_sentence_in_a_batch_in_few_bits(name, bits,
     assert_same(alone, together)
 
 
-def test_portable_finds_the_same_in_8_bits(all_large):
-    model, source = build(TRANSLATORS["lightweight"]), sources()
+@pytest.mark.parametrize("name", ["lightweight", "some softmax", "recurrent branch with a window"])
+def test_portable_finds_the_same_in_8_bits(name, all_large):
+    model, source = build(TRANSLATORS[name]), sources()
     sides = [whole(model, TRANSLATION, 8, portable, options={"max_len_b": 12}) for portable in (False, True)]
     assert_same(*(found(session, {"source": source.numpy()}) for session in sides))
 

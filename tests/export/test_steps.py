@@ -56,11 +56,13 @@ def check_language_model(model):
 
 
 # the whole graphs are tested for all
-@pytest.mark.parametrize("name", ["wider decoder", "dynamic with GLU", "gated", "one softmax layer"])
+@pytest.mark.parametrize(
+    "name", ["wider decoder", "dynamic with GLU", "gated", "one softmax layer", "window, some softmax"]
+)
 def test_a_translator_steps_as_in_fairseq(name):
     check_translator(build(TRANSLATORS[name]))
 
 
-@pytest.mark.parametrize("name", ["lite_transformer_lm", "adaptive words tied"])
+@pytest.mark.parametrize("name", ["lite_transformer_lm", "adaptive words tied", "window"])
 def test_a_language_model_steps_as_in_fairseq(name):
     check_language_model(build(LANGUAGE_MODELS[name]))

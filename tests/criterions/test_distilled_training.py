@@ -79,6 +79,16 @@ def test_pruning_with_a_teacher(data, teacher, tmp_path, caplog):
     assert all(name in caplog.text for name in ("distillation_loss", "sparsity_target", "ppl"))
 
 
+def test_linear_attention_learns_from_the_softmax_model_that_it_was(data, teacher, tmp_path):
+    swapped = f"--task finetune_translation --arch t2r_transformer_tiny --pretrained {teacher}"
+    states = [
+        trained(data, tmp_path / weight, f"{DISTILLED} --teacher {teacher} {swapped} --distillation-weight {weight}", 2)
+        for weight in ("0", "1")
+    ]
+    name = "decoder.layers.0.fc1.weight"
+    assert not states[0]["model"][name].equal(states[1]["model"][name])
+
+
 def test_validation_needs_no_teacher(data, tmp_path):
     path = prepare(data, "cross_entropy", MODEL, seed=7).save(tmp_path / "teacher.pt")
     trained(data, tmp_path, f"{DISTILLED} --teacher {path}", updates=2)

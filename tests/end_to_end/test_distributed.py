@@ -9,6 +9,7 @@ import torch
 OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --share-all-embeddings --ddp-backend legacy_ddp".split()
 FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only attention --weight-decay 0.1"
 PRUNED = "--criterion cross_entropy_with_pruning --pruning-target 0.5 --pruning-end 4 --pruning-steps 2"
+DISTILLED = "--criterion label_smoothed_cross_entropy_with_distillation --teacher {teacher} --distillation-top-k 6"
 
 
 def train_in_two(train, folder, options):
@@ -26,9 +27,9 @@ def train_in_two(train, folder, options):
         process.result()
 
 
-@pytest.mark.parametrize("options", ["", FROZEN, PRUNED], ids=["lite", "frozen", "pruned"])
-def test_two_processes_train_the_model_of_one(train, load, tmp_path, options):
-    resumed, options = not options, [*OPTIONS, *options.split()]
+@pytest.mark.parametrize("options", ["", FROZEN, PRUNED, DISTILLED], ids=["lite", "frozen", "pruned", "distilled"])
+def test_two_processes_train_the_model_of_one(train, load, transformer, tmp_path, options):
+    resumed, options = not options, [*OPTIONS, *options.format(teacher=transformer).split()]
     if resumed:
         train_in_two(train, tmp_path / "two", [*options, "--max-update", 3])
     train_in_two(train, tmp_path / "two", options)

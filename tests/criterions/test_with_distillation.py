@@ -146,15 +146,15 @@ def test_adaptive_and_plain_softmax_learn_from_each_other(data, teachers, studen
     assert loss == pytest.approx(sum(distance(p, q, 1, None) for p, q in pairs), rel=1e-4)
 
 
-def test_a_teacher_is_of_the_students_precision(data, teachers):
-    training = distil(data, "cross_entropy", [teachers["cross_entropy"][0][1]])
-    sample = batch("cross_entropy", training.model)
-    single, _ = loss_of(training, sample)
-    half = distil(data, "cross_entropy", [teachers["cross_entropy"][0][1]])
-    half.model.bfloat16()
-    loss, _ = loss_of(half, sample)
-    assert half.criterion._teachers[0].decoder.embed_tokens.weight.dtype == torch.bfloat16
-    assert loss == pytest.approx(single, rel=0.1)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+@pytest.mark.parametrize("base", ["cross_entropy", "adaptive_loss"])
+def test_a_teacher_is_of_the_students_precision(data, teachers, base, dtype):
+    single, half = (distil(data, base, [teachers[base][0][1]]) for _ in range(2))
+    half.model.to(dtype)
+    sample = batch(base, single.model)
+    expected, loss = (loss_of(training, sample)[0] for training in (single, half))
+    assert {p.dtype for p in half.criterion._teachers[0].parameters()} == {dtype}
+    assert loss == pytest.approx(expected, rel=0.1)
 
 
 def test_compressed_and_shrunk_teachers(data, teachers, tmp_path):

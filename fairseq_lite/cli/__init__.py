@@ -12,6 +12,7 @@ from fairseq_lite.explain import one_line
 
 COMMANDS = {
     "average": "average the weights of checkpoints",
+    "choose-sublayers": "find which attention of a model can be linear within a loss of perplexity",
     "compress": "quantise, prune and pack a checkpoint into a small file that fairseq's commands load",
     "convert": "turn a published checkpoint into one that fairseq's commands run with this plugin",
     "decompress": "turn a compressed checkpoint into a plain one",

@@ -54,7 +54,7 @@ def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> M
     inputs = _inputs(part, checked_lengths(part, src_len, tgt_len))
     _check_output_projection(part)
     with _evaluation(part), counted_convolutions():
-        counts = _count_by_module(part, inputs)
+        counts = count_by_module(_ForwardPass(part), inputs)
     for name, module in part.named_modules():
         if isinstance(module, EMBEDDINGS_THAT_MULTIPLY) or name == OUTPUT_PROJECTION:
             _leave_out(counts, name)
@@ -93,8 +93,12 @@ def _evaluation(model: nn.Module):
             module.training = True
 
 
-def _count_by_module(model: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, int]:
-    analysis = FlopCountAnalysis(_ForwardPass(model), inputs).clear_op_handles()
+def count_by_module(forward: nn.Module, inputs: Tuple[Tensor, ...]) -> Dict[str, int]:
+    """Mult-Adds of one call of `forward`, by the name of each module in `forward.model`.
+
+    Raises UserError for an operator without a rule.
+    """
+    analysis = FlopCountAnalysis(forward, inputs).clear_op_handles()
     analysis.set_op_handle(**HANDLERS, **dict.fromkeys(FREE))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = analysis.by_module()

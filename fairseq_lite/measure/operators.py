@@ -37,6 +37,12 @@ def transformer_encoder_layer(inputs, outputs):
     return batch * length * (projections + 2 * length * dim)
 
 
+def addcmul(inputs, outputs):
+    """S + k v^T, a column by a row: one for each output element; of tensors of one shape none, as it is elementwise."""
+    first, second = (get_shape(tensor) for tensor in inputs[1:3])
+    return 0 if first == second else prod(get_shape(outputs[0]))
+
+
 def einsum(inputs, outputs):
     """A product of two tensors: each output element sums over the contracted indices."""
     equation = inputs[0].toIValue().replace(" ", "")
@@ -57,6 +63,7 @@ HANDLERS = {
     "aten::_convolution": conv_flop_jit,
     "aten::_scaled_dot_product_attention": scaled_dot_product_attention,
     "aten::_transformer_encoder_layer_fwd": transformer_encoder_layer,
+    "aten::addcmul": addcmul,
     "aten::addmm": addmm_flop_jit,
     "aten::baddbmm": baddbmm,
     "aten::bmm": bmm_flop_jit,

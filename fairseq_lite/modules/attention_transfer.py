@@ -52,6 +52,10 @@ class SoftmaxAttention(nn.Module):
         attended = (weights.to(v) @ v).permute(2, 0, 1, 3).flatten(2)
         return self.linear.out_proj(attended), None
 
+    def _get_input_buffer(self, incremental_state: Optional[IncrementalState]) -> Dict[str, Optional[Tensor]]:
+        """Nothing, which fairseq's decoder layer asks for."""
+        return {}
+
     def _projected(
         self, query: Tensor, key: Optional[Tensor], value: Optional[Tensor]
     ) -> Tuple[Tensor, Tensor, Tensor]:

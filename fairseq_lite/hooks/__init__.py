@@ -98,6 +98,20 @@ HOOKS = (
         "hooks.revived_neurons:warn_of_revived_neurons",
     ),
     Hook(
+        "fairseq.trainer:Trainer._build_optimizer",
+        ("self",),
+        "a learning rate and weight decay of its own for the first updates of a training, which transfer attention",
+        "all; in trainings with --transfer-updates only",
+        "hooks.transfer_stage:schedule_transfer_stage",
+    ),
+    Hook(
+        "fairseq.trainer:Trainer.clip_grad_norm",
+        ("self", "clip_norm"),
+        "gradients are not clipped in updates that transfer attention",
+        "all; in trainings with --transfer-updates only",
+        "hooks.transfer_stage:leave_transfer_unclipped",
+    ),
+    Hook(
         "fairseq.checkpoint_utils:load_checkpoint",
         ("cfg", "trainer", "passthrough_args"),
         "trains from scratch where --finetune-from-model is a folder",

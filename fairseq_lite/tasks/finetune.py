@@ -12,9 +12,11 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules import LinearAttention
+from fairseq_lite.tasks.attention_transfer import TransferMixin
 from fairseq_lite.tasks.inherited_options import take_options_unless_given, take_options_while_parsing
 from fairseq_lite.tasks.pretrained import new_weights, start_from
 from fairseq_lite.tasks.quantize import QuantizeMixin, QuantizeOptions
+from fairseq_lite.tasks.transfer_options import TransferOptions
 
 TRAINABLE = ChoiceEnum(["all", "attention", "feature-maps"])
 
@@ -79,8 +81,11 @@ class FinetuneMixin:
         if not from_checkpoint:
             self._check_freezing(model)
             if starts:
-                start_from(model, self.options.pretrained)
+                self._start(model)
         return model
+
+    def _start(self, model: nn.Module) -> None:
+        start_from(model, self.options.pretrained)
 
     def _check_freezing(self, model: nn.Module) -> None:
         trainable_parameters(model, str(self.options.train_only))
@@ -91,9 +96,14 @@ class FinetuneMixin:
         if self.options.unfreeze_at < 0:
             raise UserError(f"--unfreeze-at {self.options.unfreeze_at}: must be at least 0")
 
+    def trained_at(self, update_num: int) -> str:
+        """Which weights an update trains, as --train-only names them."""
+        end = self.options.unfreeze_at
+        return "all" if end is not None and update_num >= end else str(self.options.train_only)
+
     def _drop_frozen_gradients(self, model: nn.Module, update_num: int) -> None:
-        which, end = str(self.options.train_only), self.options.unfreeze_at
-        if which == "all" or end is not None and update_num >= end:
+        which = self.trained_at(update_num)
+        if which == "all":
             return
         trainable = set(trainable_parameters(model, which))
         for parameter in model.parameters():
@@ -112,20 +122,20 @@ class FinetuneMixin:
 
 
 @dataclass
-class FinetuneTranslationConfig(FinetuneOptions, QuantizeOptions, TranslationConfig):
+class FinetuneTranslationConfig(FinetuneOptions, TransferOptions, QuantizeOptions, TranslationConfig):
     pass
 
 
 @dataclass
-class FinetuneLanguageModelingConfig(FinetuneOptions, QuantizeOptions, LanguageModelingConfig):
+class FinetuneLanguageModelingConfig(FinetuneOptions, TransferOptions, QuantizeOptions, LanguageModelingConfig):
     pass
 
 
 @register_task("finetune_translation", dataclass=FinetuneTranslationConfig)
-class FinetuneTranslationTask(FinetuneMixin, QuantizeMixin, TranslationTask):
+class FinetuneTranslationTask(TransferMixin, FinetuneMixin, QuantizeMixin, TranslationTask):
     """Translation, started from a checkpoint."""
 
 
 @register_task("finetune_language_modeling", dataclass=FinetuneLanguageModelingConfig)
-class FinetuneLanguageModelingTask(FinetuneMixin, QuantizeMixin, LanguageModelingTask):
+class FinetuneLanguageModelingTask(TransferMixin, FinetuneMixin, QuantizeMixin, LanguageModelingTask):
     """Language modelling, started from a checkpoint."""

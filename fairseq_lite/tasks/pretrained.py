@@ -11,29 +11,28 @@ from torch import Tensor
 from fairseq_lite.checkpoints import load_model, require_finite, shape_mismatches
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
-from fairseq_lite.modules import LinearAttention
+from fairseq_lite.modules.attention_transfer import linear_attentions
 
 logger = logging.getLogger(__name__)
 
 
 def new_weights(model: nn.Module) -> Set[str]:
     """Names in the model's state dict of all that its linear attention adds to softmax attention."""
-    return {
-        f"{name}.{key}"
-        for name, module in model.named_modules()
-        if isinstance(module, LinearAttention)
-        for key in module.new_state()
-    }
+    return {f"{name}.{key}" for name, module in linear_attentions(model).items() for key in module.new_state()}
 
 
-def start_from(model: nn.Module, path: str) -> None:
+def start_from(model: nn.Module, path: str, softmax: bool = False) -> None:
     """Copy the weights of a checkpoint into the model, all but those that linear attention adds.
+
+    With `softmax` the checkpoint's attention must be softmax wherever the model's is linear.
 
     Logs what was copied, what is new and what was left over: the maps of linear attention where the model has softmax
     attention, and copies that fairseq 0.12.2 keeps of some weights. Raises UserError for weights that are not finite,
     and one that lists every other difference: a weight missing, left over or of another shape.
     """
     pretrained = load_model(path)
+    if softmax:
+        _refuse_linear(pretrained, model, path)
     found, wanted = pretrained.state_dict(), model.state_dict()
     require_finite(found, path)
     left_over = [*drop_fast_path_copies(found), *_maps_without_use(pretrained, model)]
@@ -51,13 +50,22 @@ def start_from(model: nn.Module, path: str) -> None:
 
 def _maps_without_use(pretrained: nn.Module, model: nn.Module) -> List[str]:
     """Names of what linear attention of `pretrained` adds where the model has softmax attention."""
-    linear = {name for name, module in model.named_modules() if isinstance(module, LinearAttention)}
+    linear = linear_attentions(model)
     return [
         f"{name}.{key}"
-        for name, module in pretrained.named_modules()
-        if isinstance(module, LinearAttention) and name not in linear
+        for name, module in linear_attentions(pretrained).items()
+        if name not in linear
         for key in module.new_state()
     ]
+
+
+def _refuse_linear(pretrained: nn.Module, model: nn.Module, path: str) -> None:
+    linear = [name for name in linear_attentions(pretrained) if name in linear_attentions(model)]
+    if linear:
+        raise UserError(
+            f"--pretrained {path}: has linear attention itself, at {', '.join(linear)}, and so no softmax attention"
+            " to transfer; give the checkpoint that it was converted from"
+        )
 
 
 def _other_vocabulary(found: Dict[str, Tensor], wanted: Dict[str, Tensor]) -> bool:

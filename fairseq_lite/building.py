@@ -98,13 +98,23 @@ def build_architecture(name: str, model_options: Sequence[str], vocab_size: Opti
     try:
         args = _parse(name, model_options)
         size = _vocabulary_size(args, vocab_size)
-        # What the options of a language model take over from one another, fairseq resolves here.
-        return models.build_model(convert_namespace_to_omegaconf(args).model, task_of_sizes(size, size))
+        return models.build_model(_model_config(args), task_of_sizes(size, size))
     except Exception as error:
         reason = one_line(error)
         if reason is None:
             raise
         raise UserError(reason) from error
+
+
+def _model_config(args: argparse.Namespace):
+    """The model's options as fairseq-train hands them over.
+
+    Those of a language model take over values from one another, which fairseq resolves by composing the configuration
+    of a whole training. That takes half a second, and others are left as they were parsed.
+    """
+    if models.ARCH_MODEL_NAME_REGISTRY[args.arch] in models.MODEL_DATACLASS_REGISTRY:
+        return convert_namespace_to_omegaconf(args).model
+    return argparse.Namespace(**vars(args), _name=args.arch)
 
 
 def _parse(name: str, model_options: Sequence[str]) -> argparse.Namespace:

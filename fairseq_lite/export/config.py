@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 TRANSLATION, LANGUAGE_MODEL, CLASSIFICATION = "translation", "language_model", "classification"
 FORMAT = 1
 VERSION = "0.1.0"
 # The first onnxruntime with all operators that the graphs are written with, and with the one that reads 4-bit rows.
 ONNXRUNTIME, ONNXRUNTIME_FOUR_BITS = "1.20", "1.23"
+# The first onnxruntime with an operator that only some models have.
+SINCE = {"LinearAttention": "1.26"}
 
 
 @dataclasses.dataclass
@@ -29,7 +31,7 @@ class Config:
         options: defaults of the graph's inputs that the export chose
         states: of step.onnx: name, shape, dtype and whether a row or a sentence has one
         mult_adds: multiply-adds for 30 source and 30 target tokens, None where an operator is not counted
-        onnxruntime: the least version that runs the graphs, by default what `bits` and `portable` need
+        onnxruntime: the least version that runs the graphs, at first what `bits` and `portable` need
         files: SHA-256 of each file of the folder but config.json
     """
 
@@ -57,6 +59,11 @@ class Config:
     def __post_init__(self):
         four_bits = self.bits == 4 and not self.portable
         self.onnxruntime = self.onnxruntime or (ONNXRUNTIME_FOUR_BITS if four_bits else ONNXRUNTIME)
+
+    def require(self, operators: Iterable[str]) -> None:
+        """Raise the least onnxruntime to one that has the operators of a graph."""
+        needed = [self.onnxruntime, *(SINCE[operator] for operator in operators if operator in SINCE)]
+        self.onnxruntime = max(needed, key=lambda version: [int(number) for number in version.split(".")])
 
     def metadata(self) -> Dict[str, str]:
         """What each graph carries: every value as JSON."""

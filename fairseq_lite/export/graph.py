@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import onnx
@@ -46,6 +46,8 @@ class Graph:
         self._constants: Dict[Tuple, Value] = {}
         self._derived: Dict[Tuple, Value] = {}
         self._numbers = outer._numbers if outer else itertools.count()
+        # the kinds of all nodes, bodies included
+        self.operators: Set[str] = outer.operators if outer else set()
 
     def fresh(self, hint: str) -> Value:
         """A name that no other value of the model has."""
@@ -54,6 +56,7 @@ class Graph:
     def op(self, kind: str, *inputs: Optional[Value], outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """Add a node and return its output's name, or a tuple of names where it has several."""
         names = [self.fresh(kind) for _ in range(outputs)]
+        self.operators.add(kind)
         given = ["" if name is None else name for name in inputs]
         self.nodes.append(helper.make_node(kind, given, names, domain=domain, **attributes))
         return names[0] if outputs == 1 else tuple(names)

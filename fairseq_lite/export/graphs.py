@@ -39,10 +39,11 @@ def write(model: nn.Module, config: Config) -> onnx.ModelProto:
 
     Args:
         model: in evaluation mode, as `fairseq_lite.checkpoints.load_model` returns it; prepared for generation in place
-        config: kind, bits, portable, limits and the defaults of the graph's inputs
+        config: kind, bits, portable, limits and the defaults of the graph's inputs; gets the least onnxruntime
     """
     graph = Graph("model")
     WRITERS[config.kind](graph, model, config)
+    config.require(graph.operators)
     return graph.model(config.metadata())
 
 

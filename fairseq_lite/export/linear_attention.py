@@ -9,6 +9,7 @@ import numpy as np
 from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import array_of, scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
+from fairseq_lite.export.recurrence import Step, recurrence
 from fairseq_lite.export.rows import State
 from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
@@ -168,17 +169,12 @@ class LinearCausalAttention(LinearAttentionWriter):
         if self.module.gate is not None:
             affines.append(self.weights.affine(self.module.gate))
         projected = self.weights.linear(g, x, *affines)
-        sizes = g.constant([affine.width for affine in affines])
-        q, k, v, *gate = g.op("Split", projected, sizes, outputs=len(affines), axis=1)
-        state = states[0]
+        widths = g.constant([affine.width for affine in affines])
+        q, k, v, *gate = g.op("Split", projected, widths, outputs=len(affines), axis=1)
         queries = self.map_queries(g, g.reshape(q, -1, self.heads, 1, self.q.width // self.heads))
         keys = self.map_keys(g, g.reshape(k, -1, self.heads, 1, self.k.width // self.heads))
-        keys = g.reshape(keys, -1, self.heads, self.features, 1)
-        if gate:
-            logits = g.reshape(gate[0], -1, self.heads, 1, 1)
-            state = g.op("Mul", state, g.op("Sigmoid", logits))
-            keys = g.op("Mul", keys, g.op("Sigmoid", g.op("Neg", logits)))
-        values = g.reshape(v, -1, self.heads, 1, self.value_width)
-        state = g.op("Add", state, g.op("Mul", keys, values))
-        attended = g.reshape(self.divided(g, g.op("MatMul", queries, state)), -1, self.v.width - self.heads)
+        sizes = (self.heads, self.features, self.value_width)
+        step = Step(queries, keys, v, states[0], gate[0] if gate else "", sizes)
+        sums, state = recurrence(self.weights.portable)(g, step)
+        attended = g.reshape(self.divided(g, sums), -1, self.v.width - self.heads)
         return self.weights.linear(g, attended, self.module.out_proj), [state]

@@ -38,7 +38,7 @@ def _weights_of(model: nn.Module, bits: int, portable: bool) -> Weights:
     if model.training:
         raise ValueError("the model is in training mode; call eval() first")
     model.make_generation_fast_()
-    return Weights(model, matrices_of(bits, portable))
+    return Weights(model, matrices_of(bits, portable), portable)
 
 
 def writers_of(model: nn.Module, bits: int = 32, portable: bool = False) -> Writers:

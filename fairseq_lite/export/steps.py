@@ -77,5 +77,7 @@ def write_steps(model: nn.Module, config: Config) -> Tuple[Dict[str, onnx.ModelP
     graphs = {"step.onnx": step_graph(writers.decoder)}
     if writers.encoder is not None:
         graphs["encoder.onnx"] = encoder_graph(*writers)
+    for graph in graphs.values():
+        config.require(graph.operators)
     models = {name: graph.model(config.metadata()) for name, graph in graphs.items()}
     return models, [state.described() for state in states_of(writers.decoder)]

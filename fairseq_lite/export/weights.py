@@ -15,11 +15,15 @@ from fairseq_lite.export.matrices import Float32
 
 
 class Weights:
-    """Writes products with a model's weights and look-ups in them, stored as `matrices` does."""
+    """Writes products with a model's weights and look-ups in them, stored as `matrices` does.
 
-    def __init__(self, model: nn.Module, matrices: Float32):
+    `portable`: whether standard operators of ONNX alone are written.
+    """
+
+    def __init__(self, model: nn.Module, matrices: Float32, portable: bool = False):
         self.names = Names(model)
         self.matrices = matrices
+        self.portable = portable
 
     def affine(self, layer: nn.Module) -> Affine:
         """The arrays of a linear layer; raises UserError for a layer of another kind."""

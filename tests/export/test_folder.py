@@ -11,10 +11,13 @@ import onnxruntime
 import pytest
 import sentencepiece
 
+from fairseq_lite.building import build_architecture
 from fairseq_lite.errors import UserError
 from fairseq_lite.export.config import Config
 from fairseq_lite.export.folder import check_folder, write_folder
 from fairseq_lite.export.graph import Graph
+from fairseq_lite.export.graphs import write
+from fairseq_lite.export.steps import write_steps
 from fairseq_lite.export.subwords import is_lower_case, looks_like_wordpiece, subword_files
 from fairseq_lite.export.vocabularies import read_labels, read_vocabulary
 
@@ -59,6 +62,15 @@ def test_rows_in_four_bits_need_a_later_onnxruntime():
     ways = [(8, False), (8, True), (4, False), (4, True)]
     needed = [Config("translation", "transformer", *way).onnxruntime for way in ways]
     assert needed == ["1.20", "1.20", "1.23", "1.20"]
+
+
+@pytest.mark.parametrize("bits, portable, needed", [(32, False, "1.26"), (4, False, "1.26"), (8, True, "1.20")])
+def test_linear_attention_to_the_past_needs_a_later_onnxruntime(bits, portable, needed):
+    options = "t2r_transformer_lm_tiny", ["--decoder-layers", "1"], 50
+    for write_graphs in (write, write_steps):
+        config = Config("language_model", "t2r_transformer_lm", bits, portable)
+        write_graphs(build_architecture(*options).eval(), config)
+        assert config.onnxruntime == needed
 
 
 def test_graphs_share_each_weight_in_one_file(tmp_path):

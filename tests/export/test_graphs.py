@@ -104,7 +104,7 @@ def test_a_sentence_alone_equals_the_sentence_in_a_batch_in_few_bits(name, bits,
     assert_same(alone, together)
 
 
-@pytest.mark.parametrize("name", ["lightweight", "some softmax", "recurrent branch with a window"])
+@pytest.mark.parametrize("name", ["lightweight", "some softmax", "recurrent branch with a window", "gated"])
 def test_portable_finds_the_same_in_8_bits(name, all_large):
     model, source = build(TRANSLATORS[name]), sources()
     sides = [whole(model, TRANSLATION, 8, portable, options={"max_len_b": 12}) for portable in (False, True)]

@@ -1,4 +1,7 @@
-"""The `fairseq-lite` command: one module a subcommand, with `add_arguments(parser)` and `run(args, rest)`."""
+"""The `fairseq-lite` command: one module a subcommand, with `add_arguments(parser)` and `run(args)`.
+
+A module with TAKES_MODEL_OPTIONS finds what its parser does not know in `args.rest`; for others that is a mistake.
+"""
 
 import argparse
 import sys
@@ -48,8 +51,10 @@ def main(argv=None) -> int:
         module = import_module(f"fairseq_lite.cli.{command.replace('-', '_')}")
         subparser = _Parser(prog=f"fairseq-lite {command}", description=COMMANDS[command], allow_abbrev=False)
         module.add_arguments(subparser)
-        args, rest = subparser.parse_known_args(argv[1:])
-        module.run(args, rest)
+        args, args.rest = subparser.parse_known_args(argv[1:])
+        if args.rest and not getattr(module, "TAKES_MODEL_OPTIONS", False):
+            raise UserError(f"{' '.join(args.rest)}: unknown argument; see --help")
+        module.run(args)
     except (Exception, KeyboardInterrupt) as error:
         return _reported(error, command)
     return 0
@@ -85,9 +90,3 @@ def add_length_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="target tokens, or all tokens of a language model (default: %(default)s)",
     )
-
-
-def no_more_arguments(rest) -> None:
-    """Raise UserError for arguments that a subcommand has no use for."""
-    if rest:
-        raise UserError(f"{' '.join(rest)}: unknown argument; see --help")

@@ -12,7 +12,6 @@ from fairseq_lite.checkpoints import (
     shape_mismatches,
     write_checkpoint,
 )
-from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.lost_masks import refuse_lost_masks
@@ -44,8 +43,7 @@ def last_checkpoints(folder: str, count: int):
     raise UserError(f"--last {count}: {folder} holds fewer checkpoints of epochs or of updates; ask for fewer")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     paths = args.inputs
     if args.last is not None:
         if args.last < 1 or len(paths) != 1:

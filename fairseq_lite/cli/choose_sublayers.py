@@ -9,7 +9,7 @@ from typing import Dict, List, Sequence
 from rich.table import Table
 
 from fairseq_lite.checkpoints import read_checkpoint, require_finite
-from fairseq_lite.cli import console, no_more_arguments
+from fairseq_lite.cli import console
 from fairseq_lite.errors import UserError, blame_options
 from fairseq_lite.measure.decoding import StepCost, check_positions
 from fairseq_lite.measure.perplexity import load_for_validation
@@ -51,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
-def run(args: argparse.Namespace, rest: List[str]) -> None:
-    no_more_arguments(rest)
+def run(args: argparse.Namespace) -> None:
     if not 0 <= args.most_loss < math.inf:
         raise UserError(f"--most-loss {args.most_loss}: must be a number from 0, such as 0.02")
     if args.max_tokens < 1:

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.progress import track
 
 from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
-from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.compression.files import compress, save_deflated
 from fairseq_lite.compression.magnitude import check_sparsity
 from fairseq_lite.compression.quantisers import QUANTISERS
@@ -40,8 +39,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     with blame_options(sparsity="--prune-weights"):
         scheme = Scheme(args.bits, args.method, args.per_row, args.entropy_code, tuple(args.keep))
         check_sparsity(args.prune_weights)

@@ -2,7 +2,6 @@ import os
 from typing import Tuple
 
 from fairseq_lite.checkpoints import Checkpoint, distinct, write_checkpoint
-from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.converters import CONVERTERS, FOLDER_CONVERTERS
 from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import check_output, write_atomically
@@ -17,8 +16,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     if args.format in FOLDER_CONVERTERS:
         _check_folder(args.output, args.input)
     else:

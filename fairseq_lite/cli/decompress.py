@@ -1,7 +1,6 @@
 """fairseq-lite decompress: a compressed checkpoint into a plain one."""
 
 from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
-from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.compression.states import Unsealed
 from fairseq_lite.errors import UserError
 from fairseq_lite.output_files import check_output
@@ -12,8 +11,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("output", metavar="OUT", help="file to write, with weights in float32")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     check_output(args.output, [args.input])
     checkpoint = read_checkpoint(args.input)
     if not isinstance(checkpoint["model"], Unsealed):

@@ -4,7 +4,6 @@ import sys
 from typing import Optional
 
 from fairseq_lite.checkpoints import architecture_of, model_of, read_checkpoint, require_finite
-from fairseq_lite.cli import no_more_arguments
 from fairseq_lite.errors import UserError
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
 from fairseq_lite.export.folder import check_folder, write_folder
@@ -46,8 +45,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="data of fairseq-preprocess (default: the checkpoint's)")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     check_folder(args.output)
     checkpoint = read_checkpoint(args.checkpoint)
     require_finite(checkpoint["model"], args.checkpoint)

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fairseq_lite.checkpoints import load_model
-from fairseq_lite.cli import add_length_arguments, console, no_more_arguments
+from fairseq_lite.cli import add_length_arguments, console
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.exported import ExportedModel, is_exported
 from fairseq_lite.measure.inputs import (
@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
-def run(args: argparse.Namespace, rest: List[str]) -> None:
-    no_more_arguments(rest)
+def run(args: argparse.Namespace) -> None:
     _check_numbers(args)
     if args.threads is not None:
         torch.set_num_threads(args.threads)

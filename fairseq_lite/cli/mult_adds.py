@@ -17,6 +17,7 @@ from fairseq_lite.measure.inputs import measured_part
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
 
+TAKES_MODEL_OPTIONS = True
 TABLE_DEPTH = 4
 
 
@@ -38,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
-def run(args: argparse.Namespace, rest: List[str]) -> None:
-    """Counts and prints; rest holds the model options of --arch or else the checkpoint's path."""
+def run(args: argparse.Namespace) -> None:
+    """Counts and prints; `args.rest` holds the model options of --arch or else the checkpoint's path."""
+    rest: List[str] = args.rest
     if args.arch is not None:
         model = build_architecture(args.arch, rest, args.vocab_size)
     elif len(rest) == 1 and not rest[0].startswith("-") and args.vocab_size is None:

@@ -9,7 +9,7 @@ from fairseq_lite.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from fairseq_lite.cli import console, no_more_arguments
+from fairseq_lite.cli import console
 from fairseq_lite.compression.states import Unsealed
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.output_files import check_output
@@ -21,8 +21,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("output", metavar="OUT", help="checkpoint to write, of an architecture pruned_...")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     check_output(args.output, [args.input])
     masked = read_checkpoint(args.input)
     shrunk = shrink(masked, args.input)

@@ -6,7 +6,7 @@ from typing import Dict, Iterable, List
 
 from rich.table import Table
 
-from fairseq_lite.cli import console, no_more_arguments
+from fairseq_lite.cli import console
 from fairseq_lite.errors import UserError
 from fairseq_lite.measure.exported import folder_bytes_by_part, is_exported
 from fairseq_lite.measure.sizes import OPTIMIZER, REST, WEIGHTS, bytes_by_part
@@ -31,8 +31,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     for path in args.dict:
         if not os.path.isfile(path):
             raise UserError(f"--dict {path}: no such file; give a dict.*.txt that fairseq-preprocess wrote")

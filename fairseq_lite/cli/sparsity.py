@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from fairseq_lite.checkpoints import read_checkpoint
-from fairseq_lite.cli import console, no_more_arguments
+from fairseq_lite.cli import console
 from fairseq_lite.output_files import check_output
 from fairseq_lite.pruning.plots import check_picture, plot_sparsity
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
@@ -14,8 +14,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--plot", metavar="FILE.png", help="heat map to write")
 
 
-def run(args, rest) -> None:
-    no_more_arguments(rest)
+def run(args) -> None:
     if args.plot is not None:
         check_picture("--plot", args.plot)
         check_output(args.plot, [args.checkpoint])

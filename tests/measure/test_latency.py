@@ -123,7 +123,7 @@ def run(monkeypatch):
     def run(line):
         parser = argparse.ArgumentParser(allow_abbrev=False)
         command.add_arguments(parser)
-        command.run(*parser.parse_known_args(line.split()))
+        command.run(parser.parse_args(line.split()))
 
     return run
 

@@ -266,7 +266,8 @@ def test_impossible_lengths_are_an_error(options, lengths, message):
 def run(line):
     parser = argparse.ArgumentParser(allow_abbrev=False)
     command.add_arguments(parser)
-    command.run(*parser.parse_known_args(line.split()))
+    args, args.rest = parser.parse_known_args(line.split())
+    command.run(args)
 
 
 def test_json_of_the_command(capsys):

@@ -18,6 +18,9 @@ from fairseq_lite.measure.timing import environment
 from fairseq_lite.models.sublayers import sublayer_of
 from fairseq_lite.modules.attention_transfer import linear_attentions, softmax_in_place
 
+# Beyond what any memory holds.
+MOST = {"--max-tokens": 10**9, "--positions": 10**6}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="folder that fairseq-preprocess wrote")
@@ -52,10 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if not 0 <= args.most_loss < math.inf:
-        raise UserError(f"--most-loss {args.most_loss}: must be a number from 0, such as 0.02")
-    if args.max_tokens < 1:
-        raise UserError(f"--max-tokens {args.max_tokens}: must be at least 1")
+    _check_numbers(args)
     checkpoint = read_checkpoint(args.path)
     require_finite(checkpoint["model"], args.path)
     with blame_options(subset="--valid-subset"):
@@ -80,6 +80,14 @@ def run(args: argparse.Namespace) -> None:
     else:
         print_table(rows, f"A step of decoding at {args.positions} positions, one sentence; {environment()}")
         print(f"--softmax-sublayers {option}" if option else "all of it can be linear: leave --softmax-sublayers out")
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    if not 0 <= args.most_loss < math.inf:
+        raise UserError(f"--most-loss {args.most_loss}: must be a number from 0, such as 0.02")
+    for option, value in {"--max-tokens": args.max_tokens, "--positions": args.positions}.items():
+        if not 1 <= value <= MOST[option]:
+            raise UserError(f"{option} {value}: must be from 1 to {MOST[option]}")
 
 
 def _report(found: Round, candidates: int) -> None:

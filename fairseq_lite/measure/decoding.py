@@ -16,7 +16,7 @@ from fairseq_lite.measure.inputs import ENCODER_DECODER, allow_length, kind_of
 from fairseq_lite.measure.mult_adds import count_by_module
 from fairseq_lite.measure.timing import milliseconds_in_turns
 
-ROUNDS, WARM_UP_ROUNDS = 20, 3
+ROUNDS, WARM_UP_ROUNDS = 40, 3
 State = Dict[str, Dict[str, Optional[Tensor]]]
 
 

@@ -48,19 +48,20 @@ def _loaded(path: str, data: str) -> Tuple[BaseFairseqModel, Namespace, FairseqT
 def load_for_validation(path: str, data: str, subset: str, max_tokens: int) -> Tuple[BaseFairseqModel, ValidationSet]:
     """The model of a checkpoint with a subset of the data, in batches of `max_tokens`; on the GPU if there is one.
 
-    Raises UserError for a folder or a checkpoint that is not there, ArgumentError for a subset.
+    Raises UserError for a folder or a checkpoint that is not there, ArgumentError for a subset that is not and for
+    too small a batch.
     """
     model, cfg, task = _loaded(path, data)
     try:
         task.load_dataset(subset, combine=False, epoch=1, task_cfg=cfg.task)
     except FileNotFoundError:
         raise ArgumentError("subset", subset, f"{data} holds no such subset") from None
-    iterator = task.get_batch_iterator(
-        dataset=task.dataset(subset),
-        max_tokens=max_tokens,
-        max_positions=utils.resolve_max_positions(task.max_positions(), model.max_positions()),
-    )
-    batches = list(iterator.next_epoch_itr(shuffle=False))
+    positions = utils.resolve_max_positions(task.max_positions(), model.max_positions())
+    try:
+        iterator = task.get_batch_iterator(task.dataset(subset), max_tokens=max_tokens, max_positions=positions)
+        batches = list(iterator.next_epoch_itr(shuffle=False))
+    except AssertionError:
+        raise ArgumentError("max_tokens", max_tokens, f"a sentence of {subset} is longer; give more") from None
     if torch.cuda.is_available():
         model, batches = model.cuda(), [utils.move_to_cuda(batch) for batch in batches]
     return model, ValidationSet(task, task.build_criterion(cfg.criterion), batches)

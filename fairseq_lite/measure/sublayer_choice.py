@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+import logging
+from contextlib import contextmanager, nullcontext
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence
 
 from fairseq.models import BaseFairseqModel
@@ -72,13 +73,25 @@ def as_option(softmax: Sequence[Sublayer], candidates: Sequence[Sublayer], given
     return ",".join(dict.fromkeys(items))
 
 
+@contextmanager
+def _without_warnings():
+    """Within, a model is built of softmax attention on purpose."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+
+
 def _with_softmax(checkpoint: Checkpoint, path: str, more: Sequence[Sublayer]) -> BaseFairseqModel:
     """A model of the checkpoint's options, with new weights, in which more sublayers have softmax attention."""
     options = copy.deepcopy(checkpoint["cfg"]["model"])
     items = [*listed(getattr(options, "softmax_sublayers", None)), *map(str, more)]
     with open_dict(options) if OmegaConf.is_config(options) else nullcontext():
         options.softmax_sublayers = ",".join(items) or None
-    return build_model_of({**checkpoint, "cfg": {"model": options}}, path)
+    with _without_warnings():
+        return build_model_of({**checkpoint, "cfg": {"model": options}}, path)
 
 
 def costs_of(

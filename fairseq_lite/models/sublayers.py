@@ -64,14 +64,14 @@ def _is_named(sublayer: Sublayer, items: Iterable[str]) -> bool:
     return any(sublayer.position in positions and layer in (None, sublayer.layer) for positions, layer in named)
 
 
-def linear_positions(cfg, position_of: Sequence[str], layer: int) -> List[str]:
+def linear_positions(cfg, positions: Sequence[str], layer: int) -> List[str]:
     """Those of the positions at which the attention of a layer is linear."""
     if cfg.feature_map is None:
         return []
     softmax = [*listed(cfg.softmax_layers), *listed(getattr(cfg, "softmax_sublayers", None))]
     return [
         position
-        for position in position_of
+        for position in positions
         if position in listed(cfg.linear_attention) and not _is_named(Sublayer(position, layer), softmax)
     ]
 

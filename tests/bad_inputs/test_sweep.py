@@ -63,6 +63,8 @@ NUMERIC_OPTIONS = (
     ("mult-adds --arch transformer_tiny", "--vocab-size"),
     ("mult-adds --arch lite_transformer_tiny", "--encoder-attention-dim"),
     ("average {folder} {out}", "--last"),
+    ("choose-sublayers {folder} --most-loss 0.1 --path {good}", "--max-tokens"),
+    ("choose-sublayers {folder} --most-loss 0.1 --path {good}", "--positions"),
 )
 MISTYPED = (
     "",
@@ -82,6 +84,9 @@ MISTYPED = (
     "sparsity {masked} --plot {out}.txt",
     "size",
     "size {good} --dict {folder}/no.txt",
+    "choose-sublayers {folder} --path {good}",
+    "choose-sublayers {folder} --most-loss 0.1",
+    "choose-sublayers {folder} --path {good} --most-loss 0.1 more",
     "convert {good} {out}",
     "convert marian {good} {out}",
     "mult-adds",

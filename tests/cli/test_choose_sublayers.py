@@ -110,9 +110,11 @@ def test_the_rounds_lead_from_softmax_to_linear(kind, corpus, checkpoints, capsy
 
 def test_the_last_line_is_the_option(corpus, checkpoints, capsys):
     assert run("translation", corpus, checkpoints, "--most-loss", "0") == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, progress = capsys.readouterr()
+    lines = out.splitlines()
     assert re.match(r"--softmax-sublayers \S+$", lines[-1])
     assert "none: all softmax" in lines[1]
+    assert "keeps softmax" not in progress
 
 
 @pytest.mark.parametrize(
@@ -122,8 +124,9 @@ def test_the_last_line_is_the_option(corpus, checkpoints, capsys):
         ("translation", "--most-loss nan", "--most-loss nan: must be a number from 0"),
         ("translation", "--most-loss much", "--most-loss: invalid float value: 'much'"),
         ("translation", "--most-loss 1 --valid-subset other", "--valid-subset other: .* holds no such subset"),
-        ("translation", "--most-loss 1 --max-tokens 0", "--max-tokens 0: must be at least 1"),
-        ("translation", "--most-loss 1 --positions 0", "--positions 0: this model takes 1 to 1024"),
+        ("translation", "--most-loss 1 --max-tokens 0", "--max-tokens 0: must be from 1 to"),
+        ("translation", "--most-loss 1 --max-tokens 3", "--max-tokens 3: a sentence of valid is longer; give more"),
+        ("translation", "--most-loss 1 --positions 2000", "--positions 2000: this model takes 1 to 1024"),
         ("softmax", "--most-loss 1", "softmax.pt: has no linear attention"),
     ],
 )

@@ -78,7 +78,10 @@ def run(args: argparse.Namespace) -> None:
         conditions = {"most_loss": args.most_loss, "positions": args.positions, "environment": environment()}
         print(json.dumps({**conditions, "rounds": rows, "softmax_sublayers": option or None}, indent=2))
     else:
-        print_table(rows, f"A step of decoding at {args.positions} positions, one sentence; {environment()}")
+        print_table(
+            rows,
+            f"State and Mult-Adds of attention, time of a whole step, at {args.positions} positions; {environment()}",
+        )
         print(f"--softmax-sublayers {option}" if option else "all of it can be linear: leave --softmax-sublayers out")
 
 
@@ -113,14 +116,14 @@ def as_rows(rounds: Sequence[Round], costs: Sequence[StepCost], most_loss: float
 def print_table(rows: List[Dict], caption: str) -> None:
     """One row a round; the last one may be beyond the loss."""
     table = Table(box=None)
-    titles = ("round", "made linear", "perplexity", "rise, %", "state, KB", "attention's Mult-Adds", "ms a token")
+    titles = ("round", "made linear", "perplexity", "rise, %", "state, KB", "Mult-Adds", "ms a token")
     for title in titles:
         table.add_column(title, justify="left" if title == "made linear" else "right", no_wrap=True)
     for row in rows:
         made = row["made_linear"] or "none: all softmax"
         table.add_row(
             str(row["round"]),
-            made if row["within"] else f"{made} (too much)",
+            made if row["within"] else f"{made}: too much",
             f"{row['perplexity']:.2f}",
             f"{100 * row['rise']:.2f}",
             f"{row['state_bytes'] / 1000:.1f}",

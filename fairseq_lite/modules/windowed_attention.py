@@ -40,6 +40,10 @@ def window_scores(q: Tensor, keys: Recent, window: int, block: int = CHUNK) -> T
     queries, minus infinity for keys that a query does not see, and values: [B, H, N, L + window - 1, d]. Linear in T.
     """
     T = q.size(2)
+    if T == 1:
+        recent = last(keys, window)
+        scores = (q @ recent.k.transpose(-1, -2)).masked_fill(recent.padding[:, None, None], float("-inf"))
+        return scores.unsqueeze(3), recent.v.unsqueeze(2)
     size = min(max(block, window), T)
     width = size + window - 1
     after = -T % size

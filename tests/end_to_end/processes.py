@@ -5,11 +5,25 @@ import os
 import runpy
 import subprocess
 import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
 
 # read when torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 _forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["torch", "scipy.stats", "sklearn.metrics", "fairseq"])
+# None of these is of the plugin, which a command loads itself, or sets up logging. Optimizers import torch._dynamo.
+_PRELOADED = "torch scipy.stats sklearn.metrics sacrebleu fairseq fairseq.trainer torch._dynamo torch.distributed.fsdp"
+_forkserver.set_forkserver_preload([*_PRELOADED.split(), "before_forks"])
+
+
+def _start_server():
+    """Start the process that is forked, whose Python ignores sys.path: it finds before_forks by PYTHONPATH."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        forkserver.ensure_running()
 
 
 def run_script(script, arguments, directory, stdin="", timeout=300, environment=()):
@@ -20,7 +34,9 @@ def run_script(script, arguments, directory, stdin="", timeout=300, environment=
     streams = [directory / name for name in ("stdin", "stdout", "stderr")]
     streams[0].write_text(stdin)
     command = [str(script), *map(str, arguments)]
-    process = _forkserver.Process(target=_become, args=(command, directory, streams, dict(environment)))
+    _start_server()
+    environment = {**os.environ, **dict(environment)}
+    process = _forkserver.Process(target=_become, args=(command, directory, streams, environment))
     process.start()
     process.join(timeout)
     if process.exitcode is None:
@@ -36,6 +52,7 @@ def _become(command, directory, streams, environment):
             os.dup2(file.fileno(), number)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
     os.chdir(directory)
+    os.environ.clear()
     os.environ.update(environment)
     sys.argv = command
     try:

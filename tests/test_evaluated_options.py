@@ -7,7 +7,7 @@ from pathlib import Path
 import fairseq
 import pytest
 import torch
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from composed import composed
 
 from fairseq_lite.archives import load_file
 from fairseq_lite.checkpoints import read_checkpoint, write_checkpoint
@@ -77,7 +77,7 @@ def attacked(tmp_path, how):
     )
     checkpoint = {
         "args": None,
-        "cfg": convert_namespace_to_omegaconf(options),
+        "cfg": composed(options),
         "model": {"weight": torch.randn(40, 50)},
         "optimizer_history": [{"lr_scheduler_state": {}, "num_updates": 0}],
         "extra_state": {"train_iterator": {"epoch": 1}},

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from composed import composed
 from fairseq import options
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import build_model
 
 from fairseq_lite.building import task_of_sizes
@@ -24,7 +24,7 @@ def built(arch, *given):
     """The model that fairseq-train builds, and the configuration that it stores."""
     task = "language_modeling" if "_lm" in arch else "translation"
     args = options.parse_args_and_arch(options.get_training_parser(task), ["-", "--task", task, "--arch", arch, *given])
-    cfg = convert_namespace_to_omegaconf(args)
+    cfg = composed(args)
     return build_model(cfg.model, task_of_sizes(30, 30)).eval(), cfg
 
 

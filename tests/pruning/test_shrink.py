@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from composed import composed
 from fairseq.models import build_model
 from fairseq.sequence_generator import SequenceGenerator
 from models import VOCABULARY, batch, mask
@@ -46,7 +46,7 @@ all_models = pytest.mark.parametrize("options", [*TRANSLATORS.values(), *OTHERS.
 def build(options):
     """The options and the model that training would make of them."""
     name, *options = options.split()
-    cfg = convert_namespace_to_omegaconf(_parse(name, options))
+    cfg = composed(_parse(name, options))
     task = PAIRS if name.startswith("multilingual") else task_of_sizes(VOCABULARY, VOCABULARY)
     return cfg, build_model(cfg.model, task).eval()
 

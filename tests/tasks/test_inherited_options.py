@@ -4,12 +4,12 @@ import logging
 
 import pytest
 import torch
+from composed import composed
 from fairseq import options
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import build_model
 from omegaconf import OmegaConf
 
-from fairseq_lite.building import task_of_sizes
+from fairseq_lite.building import _model_config, task_of_sizes
 from fairseq_lite.checkpoints import read_checkpoint, write_checkpoint
 from fairseq_lite.cli import main
 from fairseq_lite.errors import UserError
@@ -33,13 +33,13 @@ def parsed(task, arch, text):
 
 
 def built(args):
-    return build_model(convert_namespace_to_omegaconf(args).model, task_of_sizes(VOCABULARY, VOCABULARY))
+    return build_model(_model_config(args), task_of_sizes(VOCABULARY, VOCABULARY))
 
 
 def trained(path, arch, text):
     """A checkpoint of a model with these options; returns its path."""
     args = parsed("language_modeling" if "_lm" in arch else "translation", arch, text)
-    cfg = convert_namespace_to_omegaconf(args)
+    cfg = composed(args)
     model = build_model(cfg.model, task_of_sizes(VOCABULARY, VOCABULARY))
     history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
     extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
 
 def test_without_a_command_line_what_is_left_at_its_default_is_taken(tmp_path):
     path = trained(tmp_path / "a.pt", "transformer_lm", NARROW_LM)
-    cfg = convert_namespace_to_omegaconf(parsed("language_modeling", "t2r_transformer_lm", "")).model
+    cfg = composed(parsed("language_modeling", "t2r_transformer_lm", "")).model
     OmegaConf.set_struct(cfg, True)
     take_options_unless_given(cfg, path)
     assert (cfg.decoder_layers, cfg.decoder_input_dim, cfg.causal_feature_dim) == (2, 16, 32)

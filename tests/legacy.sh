@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 make_environment .venv-legacy legacy,test constraints-legacy.txt 3.10 3.9
-OMP_NUM_THREADS=1 exec .venv-legacy/bin/python -m pytest -q -n 2 --dist loadfile "$@" tests/end_to_end
+OMP_NUM_THREADS=1 exec .venv-legacy/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@" tests/end_to_end

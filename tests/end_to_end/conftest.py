@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_once import made_once
 from processes import run_script
 
 from fairseq_lite.hooks.repairs import allow_fairseq_checkpoints
@@ -85,18 +86,21 @@ def counting_sentence(rng):
 @pytest.fixture(scope="session")
 def corpus(run, tmp_path_factory):
     """A translation corpus binarised with a joined dictionary."""
-    raw, binarised = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("corpus")
-    rng = random.Random(1)
-    for split, size in (("train", 1000), ("valid", 50), ("test", 50)):
-        sources, targets = zip(*(sentence_pair(rng) for _ in range(size)))
-        (raw / f"{split}.de").write_text("\n".join(sources) + "\n")
-        (raw / f"{split}.en").write_text("\n".join(targets) + "\n")
-    run(
-        "fairseq-preprocess", "--joined-dictionary", "--source-lang", "de", "--target-lang", "en",
-        *(f"--{split}pref={raw / split}" for split in ("train", "valid", "test")),
-        "--destdir", binarised,
-    )  # fmt: skip
-    return binarised
+    raw = tmp_path_factory.mktemp("raw")
+
+    def binarise(folder):
+        rng = random.Random(1)
+        for split, size in (("train", 1000), ("valid", 50), ("test", 50)):
+            sources, targets = zip(*(sentence_pair(rng) for _ in range(size)))
+            (raw / f"{split}.de").write_text("\n".join(sources) + "\n")
+            (raw / f"{split}.en").write_text("\n".join(targets) + "\n")
+        run(
+            "fairseq-preprocess", "--joined-dictionary", "--source-lang", "de", "--target-lang", "en",
+            *(f"--{split}pref={raw / split}" for split in ("train", "valid", "test")),
+            "--destdir", folder,
+        )  # fmt: skip
+
+    return made_once(tmp_path_factory, "corpus", binarise)
 
 
 @pytest.fixture(scope="session")
@@ -112,17 +116,20 @@ def corpus_of_two_dictionaries(corpus, tmp_path_factory):
 @pytest.fixture(scope="session")
 def text_corpus(run, tmp_path_factory):
     """A binarised corpus for language modelling."""
-    raw, binarised = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("text")
-    rng = random.Random(2)
-    for split, size in (("train", 500), ("valid", 50), ("test", 50)):
-        sentences = [counting_sentence(rng) for _ in range(size)]
-        (raw / f"{split}.txt").write_text("\n".join(sentences) + "\n")
-    run(
-        "fairseq-preprocess", "--only-source",
-        *(f"--{split}pref={raw / split}.txt" for split in ("train", "valid", "test")),
-        "--destdir", binarised,
-    )  # fmt: skip
-    return binarised
+    raw = tmp_path_factory.mktemp("raw")
+
+    def binarise(folder):
+        rng = random.Random(2)
+        for split, size in (("train", 500), ("valid", 50), ("test", 50)):
+            sentences = [counting_sentence(rng) for _ in range(size)]
+            (raw / f"{split}.txt").write_text("\n".join(sentences) + "\n")
+        run(
+            "fairseq-preprocess", "--only-source",
+            *(f"--{split}pref={raw / split}.txt" for split in ("train", "valid", "test")),
+            "--destdir", folder,
+        )  # fmt: skip
+
+    return made_once(tmp_path_factory, "text", binarise)
 
 
 @pytest.fixture(scope="session")
@@ -170,14 +177,20 @@ def train_language_model(run, text_corpus, plugin):
 @pytest.fixture(scope="session")
 def model(train, tmp_path_factory):
     """A folder with a trained translation model: updates 380 and 400 and checkpoint_last.pt."""
-    folder = tmp_path_factory.mktemp("model")
-    train(folder, "--max-update", 400, "--save-interval-updates", 380, "--share-all-embeddings")
-    return folder
+    options = ("--max-update", 400, "--save-interval-updates", 380, "--share-all-embeddings")
+    return made_once(tmp_path_factory, "model", lambda folder: train(folder, *options))
 
 
 @pytest.fixture(scope="session")
 def transformer(train, tmp_path_factory):
     """The checkpoint of a stock Transformer."""
-    folder = tmp_path_factory.mktemp("transformer")
-    train(folder, "--arch", "transformer_tiny", "--max-update", 300, "--share-all-embeddings")
+    options = ("--arch", "transformer_tiny", "--max-update", 300, "--share-all-embeddings")
+    return made_once(tmp_path_factory, "transformer", lambda folder: train(folder, *options)) / "checkpoint_last.pt"
+
+
+@pytest.fixture(scope="session")
+def language_model(train_language_model, tmp_path_factory):
+    """The checkpoint of a Lite Transformer that has learnt to count."""
+    options = ("--max-update", 100, "--share-decoder-input-output-embed")
+    folder = made_once(tmp_path_factory, "language_model", lambda folder: train_language_model(folder, *options))
     return folder / "checkpoint_last.pt"

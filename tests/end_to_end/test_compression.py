@@ -74,15 +74,20 @@ def test_finetuning_starts_from_the_unpacked_weights(
     assert_same_weights(load(tmp_path / "plain.pt")["model"], load(tmp_path / "checkpoint_last.pt")["model"])
 
 
-@pytest.mark.parametrize("architecture", ["lite_transformer_lm_tiny", "transformer_lm"])
-def test_language_model(run, train_language_model, compress, text_corpus, plugin, architecture, tmp_path):
+@pytest.fixture
+def stock_language_model(train_language_model, tmp_path):
     sizes = "--decoder-embed-dim 64 --decoder-input-dim 64 --decoder-output-dim 64 --decoder-ffn-embed-dim 64"
     sizes += " --decoder-layers 2 --decoder-attention-heads 2"
-    options = sizes.split() if architecture == "transformer_lm" else []
-    train_language_model(tmp_path, "--arch", architecture, *options, "--max-update", 100)
+    train_language_model(tmp_path, "--arch", "transformer_lm", *sizes.split(), "--max-update", 100)
+    return tmp_path / "checkpoint_last.pt"
+
+
+@pytest.mark.parametrize("trained", ["language_model", "stock_language_model"])
+def test_language_model(run, compress, text_corpus, plugin, trained, request):
+    checkpoint = request.getfixturevalue(trained)
     process = run(
         "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--cpu", "--max-tokens", 2000,
-        "--sample-break-mode", "eos", "--path", compress(tmp_path / "checkpoint_last.pt", "--method", "linear"),
+        "--sample-break-mode", "eos", "--path", compress(checkpoint, "--method", "linear"),
     )  # fmt: skip
     assert perplexity(process) < 3
 

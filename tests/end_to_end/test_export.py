@@ -16,12 +16,12 @@ def lines_of(data, name):
 
 
 @pytest.fixture(scope="module")
-def exported(train, run, tmp_path_factory):
-    """Train, prune, compress, export: the folder, and the compressed checkpoint beside it."""
+def exported(train, model, run, tmp_path_factory):
+    """Prune a trained model, compress, export: the folder, and the compressed checkpoint beside it."""
     out = tmp_path_factory.mktemp("chain")
     train(
-        out / "masked", "--share-all-embeddings", "--criterion", "cross_entropy_with_pruning", "--max-update", 200,
-        "--pruning-target", 0.5, "--pruning-end", 100,
+        out / "masked", "--share-all-embeddings", "--criterion", "cross_entropy_with_pruning", "--max-update", 40,
+        "--pruning-target", 0.5, "--pruning-end", 20, "--finetune-from-model", model / "checkpoint_last.pt",
     )  # fmt: skip
     run("fairseq-lite", "shrink", out / "masked" / "checkpoint_last.pt", out / "shrunk.pt")
     run("fairseq-lite", "compress", out / "shrunk.pt", out / "small.pt", "--bits", 8)
@@ -38,14 +38,12 @@ def test_a_pruned_and_compressed_model_translates_as_under_fairseq_generate(expo
     assert found == [expected[i] for i in range(len(sources))]
 
 
-def test_perplexity_is_that_of_fairseq_eval_lm(train_language_model, run, text_corpus, plugin, tmp_path):
-    train_language_model(tmp_path / "lm", "--max-update", 60)
-    checkpoint = tmp_path / "lm" / "checkpoint_last.pt"
+def test_perplexity_is_that_of_fairseq_eval_lm(language_model, run, text_corpus, plugin, tmp_path):
     evaluated = run(
-        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--path", checkpoint, "--cpu",
+        "fairseq-eval-lm", text_corpus, "--user-dir", plugin, "--path", language_model, "--cpu",
         "--sample-break-mode", "eos", "--tokens-per-sample", 64,
     )  # fmt: skip
-    run("fairseq-lite", "export", checkpoint, tmp_path / "out", "--step")
+    run("fairseq-lite", "export", language_model, tmp_path / "out", "--step")
     from fairseq_lite_runtime import Stepper
 
     found = Stepper(tmp_path / "out").perplexity(lines_of(text_corpus, ""))

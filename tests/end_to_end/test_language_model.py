@@ -27,13 +27,6 @@ def evaluate(run, text_corpus):
     return evaluate
 
 
-@pytest.fixture(scope="module")
-def language_model(train_language_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("language_model")
-    train_language_model(folder, "--max-update", 100, "--share-decoder-input-output-embed")
-    return folder / "checkpoint_last.pt"
-
-
 def test_eval_lm_has_learnt_to_count(evaluate, language_model):
     assert evaluate(language_model) < 3
 

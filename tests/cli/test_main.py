@@ -16,6 +16,7 @@ from fairseq_lite.cli import average
         ("size missing.pt", "fairseq-lite size: error: missing.pt: no such file"),
         ("size .", "fairseq-lite size: error: .: no exported folder"),
         ("user-dir extra", "fairseq-lite user-dir: error: extra: unknown argument"),
+        ("latency b.pt --warm-up 3", "fairseq-lite latency: error: --warm-up 3: unknown argument"),
     ],
 )
 def test_mistakes(capsys, line, message):

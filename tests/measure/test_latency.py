@@ -169,7 +169,6 @@ def test_table_of_the_command(run, timed, capsys, line, caption):
         ("b.pt --src-len 0", "b.pt: --src-len 0: this model takes 1 to"),
         ("roberta.pt --src-len 41", "roberta.pt: --src-len 41: this model takes 1 to 40 tokens"),
         ("b.pt lm.pt", r"lm.pt: is a model of another kind \(language model\) than b.pt \(encoder-decoder\)"),
-        ("b.pt --warm-up 3", "--warm-up 3: unknown argument"),
     ],
 )
 def test_mistakes_are_told_in_one_line(run, line, message):

@@ -17,7 +17,7 @@ LEAST_WEIGHT = 1e-6
 
 
 class SoftmaxAttention(nn.Module):
-    """Softmax attention by the projections of a LinearAttention, with its call signature, for whole sentences.
+    """Softmax attention by the projections of a LinearAttention, called as that is, for whole sentences.
 
     Equals fairseq's MultiheadAttention without attention dropout; a query that sees no key gets zeros instead of NaN.
     """
@@ -33,12 +33,8 @@ class SoftmaxAttention(nn.Module):
         value: Optional[Tensor],
         key_padding_mask: Optional[Tensor] = None,
         incremental_state: Optional[IncrementalState] = None,
-        need_weights: bool = True,
-        static_kv: bool = False,
-        attn_mask: Optional[Tensor] = None,
-        before_softmax: bool = False,
-        need_head_weights: bool = False,
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+        **unused,
+    ) -> Tuple[Tensor, None]:
         """query: [T, B, C], key and value: [S, B, C'], key_padding_mask: [B, S]; returns [T, B, C] and None.
 
         Raises ValueError for an incremental state, because nothing of the past is kept.

@@ -6,9 +6,9 @@ SEED=N in the environment draws others.
 import argparse
 import os
 import shutil
-import sys
 
 import pytest
+from commands import call
 from fairseq_cli import eval_lm, generate, interactive, preprocess, train, validate
 from faults import READING, digests, seeded
 
@@ -71,14 +71,6 @@ def files(tmp_path_factory):
     options = argparse.Namespace(arch="transformer_tiny", task="translation", criterion="cross_entropy")
     write_checkpoint(checkpoint_of(options, model.state_dict(), "model"), str(folder / "good.pt"))
     return folder
-
-
-def call(command, arguments):
-    argv, sys.argv = sys.argv, ["fairseq", *arguments.split()]
-    try:
-        command()
-    finally:
-        sys.argv = argv
 
 
 def explained(capsys, command, arguments):

@@ -3,10 +3,10 @@
 import json
 import random
 import re
-import sys
 
 import pytest
 import torch
+from commands import call
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import build_model
@@ -32,14 +32,6 @@ OPTIONS = {
 }
 
 
-def call(command, *arguments):
-    before, sys.argv = sys.argv, ["fairseq", *map(str, arguments)]
-    try:
-        command()
-    finally:
-        sys.argv = before
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """A folder with a corpus for both tasks."""
@@ -47,10 +39,10 @@ def corpus(tmp_path_factory):
     lines = "".join(" ".join(rng.choices("abcdefghijkl", k=rng.randint(2, 9))) + "\n" for _ in range(30))
     for language in ("de", "en"):
         (folder / f"text.{language}").write_text(lines)
-    splits = [f"--{split}pref={folder}/text" for split in ("train", "valid")]
-    call(preprocess.cli_main, "-s", "de", "-t", "en", "--joined-dictionary", *splits, "--destdir", folder / "pairs")
-    splits = [f"--{split}pref={folder}/text.en" for split in ("train", "valid")]
-    call(preprocess.cli_main, "--only-source", *splits, "--destdir", folder / "text")
+    splits = f"--trainpref {folder}/text --validpref {folder}/text"
+    call(preprocess.cli_main, f"-s de -t en --joined-dictionary {splits} --destdir {folder}/pairs")
+    splits = f"--trainpref {folder}/text.en --validpref {folder}/text.en"
+    call(preprocess.cli_main, f"--only-source {splits} --destdir {folder}/text")
     return folder
 
 
@@ -74,7 +66,7 @@ def checkpoints(corpus):
         history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
         extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
         checkpoint = {"cfg": cfg, "model": model.state_dict(), "optimizer_history": history, "extra_state": extra}
-        paths[kind] = str(corpus / f"{kind}.pt")
+        paths[kind] = str(corpus / f"{kind.replace(' ', '_')}.pt")
         write_checkpoint({**checkpoint, "args": None, "task_state": {}}, paths[kind])
     return paths
 
@@ -83,9 +75,9 @@ def checkpoints(corpus):
 def test_the_perplexity_is_that_of_fairseq_validate(kind, corpus, checkpoints, capsys, caplog):
     data = data_of(kind, corpus)
     model, validation = load_for_validation(checkpoints[kind], str(data), "valid", 200)
-    task = OPTIONS[kind].split(" --arch")[0].split()
+    task = OPTIONS[kind].split(" --arch")[0]
     with caplog.at_level("INFO"):
-        call(validate.cli_main, data, *task, "--path", checkpoints[kind], "--max-tokens", 200, "--log-format", "json")
+        call(validate.cli_main, f"{data} {task} --path {checkpoints[kind]} --max-tokens 200 --log-format json")
     expected = float(re.findall(r'"valid_ppl": "([\d.]+)"', caplog.text + capsys.readouterr().out)[-1])
     assert validation.perplexity(model) == pytest.approx(expected, abs=0.006)
 

@@ -1,10 +1,10 @@
 """Trainings of fairseq-train with a teacher, in this process, on a corpus of a few sentences."""
 
 import random
-import sys
 
 import pytest
 import torch
+from commands import call
 from distilled import prepare
 from fairseq_cli import preprocess, train, validate
 
@@ -15,14 +15,6 @@ TRAINING = (
 )
 DISTILLED = "--criterion label_smoothed_cross_entropy_with_distillation --label-smoothing 0.1"
 PRUNED = "--pruning-target 0.5 --pruning-end 3 --pruning-steps 2"
-
-
-def call(command, arguments):
-    argv, sys.argv = sys.argv, ["fairseq", *arguments.split()]
-    try:
-        command()
-    finally:
-        sys.argv = argv
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# language_model.sh DATA OUT [maps|ideas]: trains a softmax language model; then linear ones. DATA is what
+# language_model.sh DATA OUT [maps|ideas|lite]: trains a softmax language model; then linear ones. DATA is what
 # examples/wikitext/prepare.sh made. By default the linear ones have each feature map, from the softmax model's weights
-# and from scratch; with `ideas` each way to keep its quality, from its weights. SEEDS, MAPS, STARTS, LINEAR (more options
-# of linear attention) and IDEAS are read from the environment. A run that was cut off repeats the model that it was at.
+# and from scratch; with `ideas` each way to keep its quality, from its weights; with `lite` all are Lite Transformers of
+# the same sizes. SEEDS, MAPS, STARTS, LINEAR (more options of linear attention) and IDEAS are read from the environment.
+# A run that was cut off repeats the model that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 source "$here/steps.sh"
-[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas)$ ]] || fail "usage: language_model.sh DATA OUT [maps|ideas]"
+[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas|lite)$ ]] || fail "usage: language_model.sh DATA OUT [maps|ideas|lite]"
 data=$1/binary out=$2 arch=transformer_lm task=language_modeling criterion=adaptive_loss
 training=(2040 200 4e-3) finetuning=(510 50 1e-3)
 require "$data/dict.txt"
@@ -44,4 +45,12 @@ declare -A ideas=(
   [exp-transfer-one-softmax]="$exp $(transfer) --softmax-sublayers 0"
   [hedgehog-transfer]="$exp $(transfer) --feature-map hedgehog"
 )
-"compare_${3:-maps}"
+compare=${3:-maps}
+if [ "$compare" = lite ]; then
+  arch="lite_transformer_lm --decoder-kernel-sizes 3,7,15,31" compare=ideas
+  ideas=(
+    [softmax]="--arch $arch"
+    [exp-transfer]="--arch $arch --decoder-feature-map exp --causal-feature-dim 64 $(transfer)"
+  )
+fi
+"compare_$compare"

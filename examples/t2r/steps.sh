@@ -1,6 +1,6 @@
 # What the scripts beside this file share. Source it under `set -euo pipefail`, after setting
 #   out         folder for everything
-#   arch, task  fairseq's architecture with softmax attention, and its task
+#   arch, task  architecture with softmax attention, options after it, and fairseq's task
 #   training    updates, warm-up updates and learning rate of a model from scratch
 #   finetuning  the same of a model finetuned from softmax attention
 #   criterion   fairseq's
@@ -8,7 +8,7 @@
 # and defining `train UPDATES WARMUP LEARNING_RATE [FAIRSEQ_TRAIN_OPTION...] FOLDER` and `evaluate FOLDER`.
 
 softmax() {
-  train "${training[@]}" --task "$task" --arch "$arch" --seed 1 "$1"
+  train "${training[@]}" --task "$task" --arch $arch --seed 1 "$1"
 }
 
 # from_scratch FEATURE_MAP SEED FOLDER

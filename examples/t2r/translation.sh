@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# translation.sh DATA OUT [maps|ideas]: trains a Transformer; then ones with a linear decoder. DATA is what
+# translation.sh DATA OUT [maps|ideas|lite]: trains a Transformer; then ones with a linear decoder. DATA is what
 # examples/multi30k/prepare.sh made. By default the linear ones have each feature map, from the Transformer's weights and
-# from scratch; with `ideas` each way to keep its quality, from its weights. SEEDS, MAPS, STARTS, LINEAR (more options of
-# linear attention) and IDEAS are read from the environment. A run that was cut off repeats the model that it was at.
+# from scratch; with `ideas` each way to keep its quality, from its weights; with `lite` all are Lite Transformers of the
+# same sizes. SEEDS, MAPS, STARTS, LINEAR (more options of linear attention) and IDEAS are read from the environment. A run
+# that was cut off repeats the model that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 source "$here/steps.sh"
-[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas)$ ]] || fail "usage: translation.sh DATA OUT [maps|ideas]"
+[[ $# -ge 2 && ${3:-maps} =~ ^(maps|ideas|lite)$ ]] || fail "usage: translation.sh DATA OUT [maps|ideas|lite]"
 data=$1 out=$2 arch=transformer task=translation criterion=label_smoothed_cross_entropy
 training=(2208 200 3e-3) finetuning=(414 50 1e-3)
 require "$data/binary/dict.de.txt" "$data/reference.de"
@@ -47,4 +48,14 @@ declare -A ideas=(
   [both-exp-transfer-window-logits]="$exp $both $(transfer) --causal-window 4 $(logits)"
   [both-hedgehog-transfer]="$exp $both $(transfer) --feature-map hedgehog"
 )
-"compare_${3:-maps}"
+compare=${3:-maps}
+if [ "$compare" = lite ]; then
+  arch="lite_transformer --encoder-kernel-sizes 3,7,15 --decoder-kernel-sizes 3,7,15" compare=ideas
+  exp="--arch $arch --decoder-feature-map exp --causal-feature-dim 64 --cross-feature-dim 64 $(transfer)"
+  ideas=(
+    [softmax]="--arch $arch"
+    [past-exp-transfer]="$exp --linear-attention causal"
+    [both-exp-transfer]="$exp --linear-attention causal,cross"
+  )
+fi
+"compare_$compare"

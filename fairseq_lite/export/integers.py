@@ -31,13 +31,33 @@ class EightBits(Quantised):
     without AVX512-VNNI let sums overflow.
     """
 
+    bits = 8
+
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
         """Codes, [stored, in], and scales, [stored, 1]."""
+        if self.keeps_levels(matrix):
+            return self._at_load(g, matrix)
         codes, scales = f"{matrix.name}.codes", f"{matrix.name}.scales"
         if not g.keeps(codes):
             for name, array in zip((codes, scales), quantised(matrix.entries)):
                 g.weight(name, array)
         return codes, scales
+
+    def _at_load(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
+        """The same as `quantised`, when the model is loaded, of a matrix that is stored in codes of its own."""
+        entries = self.decoded(g, matrix)
+
+        def write_scales(home: Graph) -> Value:
+            largest = home.op("ReduceMax", home.op("Abs", entries), home.constant([1]), keepdims=1)
+            largest = home.op("Max", largest, home.constant(np.float32(LEAST_SCALE)))
+            return home.op("Div", largest, home.constant(np.float32(LARGEST)))
+
+        def write_codes(home: Graph) -> Value:
+            steps = home.op("Round", home.op("Div", entries, scales))
+            return home.op("Cast", home.op("Add", steps, home.constant(np.float32(ZERO))), to=TensorProto.UINT8)
+
+        scales = g.derived(("scales of levels", matrix.name), write_scales)
+        return g.derived(("codes of levels", matrix.name), write_codes), scales
 
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)

@@ -85,10 +85,19 @@ def first_columns(g: Graph, x: Value, width: int) -> Value:
 
 
 class Quantised(Float32):
-    """Matrices in a few bits; small ones, and those that have no product of their own, are decoded at load."""
+    """Matrices in a few bits; small ones, and those that have no product of their own, are decoded at load.
 
+    A matrix that has no more values than codes of these bits, as a compressed one, keeps its values.
+    """
+
+    bits: int
     # entries from which on a product with integers or blocks is faster than one in float32
     least = 2**17
+
+    def keeps_levels(self, matrix: Matrix) -> bool:
+        """Whether the matrix is stored as codes of its own values."""
+        found = levels_of(matrix.entries)
+        return found is not None and bits_of(len(found[1])) <= self.bits
 
     def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         if sum(matrix.size for matrix in matrices) < self.least:
@@ -101,7 +110,7 @@ class Quantised(Float32):
         return self.large_rows(g, ids, matrix)
 
     def decoded(self, g: Graph, matrix: Matrix) -> Value:
-        if matrix.entries.size < SMALLEST:
+        if matrix.entries.size < SMALLEST or self.keeps_levels(matrix):
             return super().decoded(g, matrix)
         return self.decoded_of_codes(g, matrix)
 

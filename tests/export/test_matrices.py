@@ -99,6 +99,19 @@ def test_portable_decodes_the_same_matrix():
     np.testing.assert_allclose(*rows, rtol=1e-6, atol=0)
 
 
+@every_shape
+@pytest.mark.parametrize("bits, portable", [(8, False), (4, False), (4, True)])
+def test_a_matrix_of_few_values_keeps_them_and_stays_small(bits, portable, shape):
+    weight, x = random(16)[np.random.default_rng(1).integers(0, 16, shape)], random(9, shape[1])
+    model, bias = tied(weight, bits, portable)
+    rows, y = session_of(model).run(["rows", "y"], {"x": x, "ids": np.arange(shape[0])})
+    in_integers = weight.size >= Quantised.least and not portable
+    np.testing.assert_allclose(rows, weight, rtol=0, atol=np.abs(weight).max() / 254 + 1e-6 if in_integers else 0)
+    product = x @ weight.T
+    assert np.linalg.norm(y - bias - product) <= ERRORS[8 if in_integers else 32] * np.linalg.norm(product)
+    assert len(model.SerializeToString()) < shape[0] * -(-shape[1] // 2) + bias.nbytes + 4500
+
+
 def test_extreme_products_of_8_bits_do_not_overflow():
     """All entries at the ends of their range, where sums of int8 overflow on some processors."""
     weight = np.sign(random(512, 512))

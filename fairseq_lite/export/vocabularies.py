@@ -46,9 +46,11 @@ def read_vocabulary(
 def read_labels(task: Any, classes: int, data: Optional[str] = None) -> List[str]:
     """The names of a classifier's classes in the order of its outputs, from label/dict.txt of the data folder.
 
-    Raises UserError where the file is missing or names fewer classes.
+    Raises UserError where the file is missing or names fewer classes, or where the folder holds pairs of sentences.
     """
     folder = data or str(getattr(task, "data", None) or "")
+    if os.path.isdir(os.path.join(folder, "input1")):
+        raise UserError(f"--data {folder}: holds pairs of sentences (input1); an exported classifier takes single ones")
     path = os.path.join(folder, "label", "dict.txt")
     dictionary = _load(path, "--data", given=data is not None)
     labels = dictionary.symbols[dictionary.nspecial :][:classes]

@@ -132,6 +132,9 @@ def test_a_classifier_has_the_mask_and_its_labels(tmp_path):
     assert read_labels(task, 2) == ["bad", "fine"]
     with pytest.raises(UserError, match="label/dict.txt names 3 classes, the model has 4"):
         read_labels(task, 4)
+    (tmp_path / "input1").mkdir()
+    with pytest.raises(UserError, match="holds pairs of sentences"):
+        read_labels(task, 2)
 
 
 @pytest.mark.parametrize(

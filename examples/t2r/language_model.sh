@@ -39,10 +39,16 @@ declare -A ideas=(
   [t2r-64-transfer]="$t2r --causal-feature-dim 64 $(transfer)"
   [exp]="$exp"
   [exp-transfer]="$exp $(transfer)"
+  [exp-transfer-mse]="$exp $(transfer mse)"
+  [exp-transfer-longer]="$exp $(transfer kl 200)"
+  [exp-128-transfer]="$exp --causal-feature-dim 128 $(transfer)"
+  [exp-128-transfer-logits]="$exp --causal-feature-dim 128 $(transfer) $(logits)"
   [exp-transfer-logits]="$exp $(transfer) $(logits)"
   [exp-transfer-window]="$exp $(transfer) --causal-window 16"
   [exp-transfer-window-logits]="$exp $(transfer) --causal-window 16 $(logits)"
   [exp-transfer-one-softmax]="$exp $(transfer) --softmax-sublayers 0"
+  [exp-transfer-last-softmax]="$exp $(transfer) --softmax-sublayers 3"
+  [exp-transfer-last-softmax-logits]="$exp $(transfer) --softmax-sublayers 3 $(logits)"
   [hedgehog-transfer]="$exp $(transfer) --feature-map hedgehog"
 )
 compare=${3:-maps}

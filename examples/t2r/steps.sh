@@ -37,10 +37,11 @@ compare_maps() {
   done
 }
 
-# The first quarter of a finetuning, rounded to fifties, trains the feature maps alone; the schedule is that of the rest.
+# transfer [LOSS [UPDATES]]: the first updates train the feature maps alone, by default a quarter of a finetuning, rounded to
+# fifties; the schedule is that of the rest.
 transfer() {
-  local updates=$((${finetuning[0]} / 4 / 50 * 50))
-  echo "--attention-transfer kl --transfer-updates $updates --total-num-update $((${finetuning[0]} - updates))"
+  local updates=${2:-$((${finetuning[0]} / 4 / 50 * 50))}
+  echo "--attention-transfer ${1:-kl} --transfer-updates $updates --total-num-update $((${finetuning[0]} - updates))"
 }
 
 logits() {

@@ -46,9 +46,10 @@ declare -A ideas=(
   [exp-transfer-logits]="$exp $(transfer) $(logits)"
   [exp-transfer-window]="$exp $(transfer) --causal-window 16"
   [exp-transfer-window-logits]="$exp $(transfer) --causal-window 16 $(logits)"
-  [exp-transfer-one-softmax]="$exp $(transfer) --softmax-sublayers 0"
-  [exp-transfer-last-softmax]="$exp $(transfer) --softmax-sublayers 3"
-  [exp-transfer-last-softmax-logits]="$exp $(transfer) --softmax-sublayers 3 $(logits)"
+  [exp-transfer-first-softmax]="$exp $(transfer) --softmax-sublayers 0"
+  [exp-transfer-one-softmax]="$exp $(transfer) --softmax-sublayers 2"
+  [exp-transfer-one-softmax-logits]="$exp $(transfer) --softmax-sublayers 2 $(logits)"
+  [exp-transfer-window-one-softmax]="$exp $(transfer) --causal-window 16 --softmax-sublayers 2"
   [hedgehog-transfer]="$exp $(transfer) --feature-map hedgehog"
 )
 compare=${3:-maps}

@@ -1,7 +1,7 @@
 """Named sizes, each what it changes of the defaults.
 
 Sources: the Lite Transformer authors' recipes; for T2R, the sizes of fairseq's own Transformers and the feature
-dimensions of the paper.
+dimensions of the paper; for the Evolved Transformer the authors' code in tensor2tensor.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from fairseq.models.transformer import base_architecture as transformer_base
 from fairseq.models.transformer_lm import base_lm_architecture
 
 # An architecture can only be registered after its model.
-from fairseq_lite.models import lite_transformer, lite_transformer_lm, t2r_transformer, t2r_transformer_lm  # noqa: F401
+from fairseq_lite.models import (  # noqa: F401
+    evolved_transformer,
+    lite_transformer,
+    lite_transformer_lm,
+    t2r_transformer,
+    t2r_transformer_lm,
+)
 from fairseq_lite.models.options import (
     LITE_TRANSFORMER_OPTIONS,
     T2R_OPTIONS,
+    TRANSFORMER_OPTIONS,
     LiteTransformerLanguageModelConfig,
     T2RLanguageModelConfig,
     as_namespace,
@@ -103,6 +110,16 @@ FLAT_TRANSFORMERS: Dict[str, Options] = {
     "transformer_flat_wmt_en_de_527m": dict(encoder_embed_dim=424, **_TIED),
 }
 
+# A cell is about as deep as two layers of a Transformer; the decoder has one cell more than half of six.
+_EVOLVED = dict(
+    _both(normalize_before=True), encoder_layers=3, decoder_layers=4, attention_dropout=0.1, activation_dropout=0.1
+)
+
+EVOLVED_TRANSFORMERS: Dict[str, Options] = {
+    "evolved_transformer": dict(encoder_embed_dim=512, share_all_embeddings=True),
+    "evolved_transformer_mobile": dict(encoder_embed_dim=128, share_all_embeddings=True),
+    "evolved_transformer_tiny": dict(encoder_embed_dim=32, **_both(layers=1, attention_heads=2)),
+}
 
 _T2R = dict(feature_map="t2r", causal_feature_dim=4, cross_feature_dim=32)
 # Keeps more of a softmax Transformer's quality, of which attention to the source matters most.
@@ -135,17 +152,25 @@ def fill(args, defaults: Options) -> None:
             setattr(args, name, value)
 
 
-def _fill_widths(args) -> None:
-    """Both sides as wide as the encoder, and a flattened FFN: as wide as its side."""
+def _fill_widths(args, ffn_ratio: int = 1) -> None:
+    """Both sides as wide as the encoder, and an FFN of so many times its side's width; by default it is flattened."""
     fill(args, {"encoder_embed_dim": 512})
-    fill(args, {"decoder_embed_dim": args.encoder_embed_dim, "encoder_ffn_embed_dim": args.encoder_embed_dim})
-    fill(args, {f"decoder_{name}": args.decoder_embed_dim for name in ("ffn_embed_dim", "input_dim", "output_dim")})
+    fill(args, {"decoder_embed_dim": args.encoder_embed_dim})
+    fill(args, {f"{side}_ffn_embed_dim": ffn_ratio * getattr(args, f"{side}_embed_dim") for side in ("encoder", "decoder")})
+    fill(args, {f"decoder_{name}": args.decoder_embed_dim for name in ("input_dim", "output_dim")})
 
 
 def _lite_transformer(args, delta: Options) -> None:
     fill(args, delta)
     _fill_widths(args)
     fill(args, LITE_TRANSFORMER_OPTIONS.defaults())
+
+
+def _evolved_transformer(args, delta: Options) -> None:
+    fill(args, delta)
+    _fill_widths(args, ffn_ratio=4)
+    fill(args, _EVOLVED)
+    fill(args, TRANSFORMER_OPTIONS.defaults())
 
 
 def _lite_language_model(args, delta: Options) -> None:
@@ -184,6 +209,7 @@ def _register_like_stock(model: str, table: Dict[str, Tuple[str, Options]], defa
 
 _register("lite_transformer", LITE_TRANSFORMERS, _lite_transformer)
 _register("lite_transformer_lm", LITE_LANGUAGE_MODELS, _lite_language_model)
+_register("evolved_transformer", EVOLVED_TRANSFORMERS, _evolved_transformer)
 _register("transformer", FLAT_TRANSFORMERS, _flat_transformer)
 _register_like_stock("t2r_transformer", T2R_TRANSFORMERS, T2R_OPTIONS.defaults())
 _register_like_stock("t2r_transformer_lm", T2R_LANGUAGE_MODELS, language_model_defaults(T2RLanguageModelConfig))

@@ -20,7 +20,13 @@ from fairseq_lite.checkpoints import architecture_of, model_options, read_checkp
 from fairseq_lite.errors import UserError
 
 # A model can only be extended after it is registered.
-from fairseq_lite.models import lite_transformer, lite_transformer_lm, t2r_transformer, t2r_transformer_lm  # noqa: F401
+from fairseq_lite.models import (  # noqa: F401
+    evolved_transformer,
+    lite_transformer,
+    lite_transformer_lm,
+    t2r_transformer,
+    t2r_transformer_lm,
+)
 from fairseq_lite.models.fast_path import leave_fast_path
 from fairseq_lite.modules import LinearAttention, PrunedLinear, Widths
 
@@ -37,6 +43,7 @@ SHRINKABLE_MODELS = {
     "lite_transformer_lm": "lite_transformer_lm",
     "t2r_transformer": "t2r_transformer",
     "t2r_transformer_lm": "t2r_transformer_lm",
+    "evolved_transformer": "evolved_transformer",
 }
 
 

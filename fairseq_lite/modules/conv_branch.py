@@ -1,17 +1,16 @@
 """What the lightweight and the dynamic convolution have in common."""
 
-from typing import Dict, Optional
+from typing import Optional
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from fairseq.modules import FairseqDropout
 from torch import Tensor
 
 from fairseq_lite.errors import UserError
 from fairseq_lite.modules.depthwise_conv import depthwise_conv
-from fairseq_lite.modules.incremental_state import IncrementalState
+from fairseq_lite.modules.incremental_state import IncrementalState, RememberedColumns
 
 
 def xavier_linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
@@ -35,7 +34,7 @@ def last_column(window: Tensor, taps: Tensor) -> Tensor:
     return (columns * weights.permute(2, 0, 1).unsqueeze(-1)).sum(dim=0).view(B, C)
 
 
-class ConvBranch(nn.Module, FairseqIncrementalState):
+class ConvBranch(nn.Module, RememberedColumns):
     """Linear (with GLU or not), depthwise convolution with normalised taps, linear.
 
     The convolution branch of long-short range attention (arXiv 2004.11886), after "Pay Less Attention with
@@ -116,21 +115,6 @@ class ConvBranch(nn.Module, FairseqIncrementalState):
         )
         self.remember_columns(incremental_state, columns[T:])
         return out
-
-    def past_columns(self, incremental_state: Optional[IncrementalState]) -> Optional[Tensor]:
-        """The last K-1 columns before the convolution, [K-1, B, C], or None before the first step."""
-        state = self.get_incremental_state(incremental_state, "columns")
-        return None if state is None else state["past"]
-
-    def remember_columns(self, incremental_state: IncrementalState, columns: Tensor) -> None:
-        state: Dict[str, Optional[Tensor]] = {"past": columns}
-        self.set_incremental_state(incremental_state, "columns", state)
-
-    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
-        """Let the remembered columns follow the beams; new_order: [B']."""
-        past = self.past_columns(incremental_state)
-        if past is not None:
-            self.remember_columns(incremental_state, past.index_select(1, new_order))
 
     def extra_repr(self) -> str:
         where = "causal" if self.causal else "centred"

@@ -21,6 +21,7 @@ KERNELS = " --encoder-kernel-sizes 3,5 --decoder-kernel-sizes 3,5 --encoder-conv
 TRANSLATORS = {
     "lite": ("lite_transformer", TINY + KERNELS),
     "t2r": ("t2r_transformer", TINY),
+    "evolved": ("evolved_transformer", TINY),
     "shrunk": ("transformer", TINY + " --encoder-ffn-embed-dim 24 --decoder-ffn-embed-dim 24"),
 }
 LANGUAGE_MODELS = {

@@ -33,6 +33,10 @@ def attention(query_len, key_len, dim):
     return dim * dim * (2 * query_len + 2 * key_len) + 2 * query_len * key_len * dim
 
 
+def separable(length, in_dim, out_dim, kernel_size):
+    return length * in_dim * (kernel_size + out_dim)
+
+
 def ffn(length, dim, inner):
     return 2 * length * dim * inner
 
@@ -168,6 +172,19 @@ def test_lite_transformer_by_formula(conv_type, glu, src_len, tgt_len):
     assert count_mult_adds(model, src_len, tgt_len).total == expected
 
 
+@pytest.mark.parametrize("src_len, tgt_len", LENGTHS)
+def test_evolved_transformer_by_formula(src_len, tgt_len):
+    dim = 16
+    branches = src_len * (4 * dim**2 + 3 * dim * dim // 2) + separable(src_len, 4 * dim, dim // 2, 9)
+    encoder = 2 * src_len * dim**2 + branches + attention(src_len, src_len, dim) + ffn(src_len, dim, 4 * dim)
+    branches = separable(tgt_len, dim, 2 * dim, 11) + separable(tgt_len, dim, dim // 2, 7)
+    convolutions = branches + separable(tgt_len, 2 * dim, dim, 7)
+    attentions = 2 * (attention(tgt_len, tgt_len, dim) + attention(tgt_len, src_len, dim))
+    decoder = attentions + convolutions + ffn(tgt_len, dim, 4 * dim)
+    model = build("evolved_transformer", f"--encoder-embed-dim {dim}")
+    assert count_mult_adds(model, src_len, tgt_len).total == 3 * encoder + 4 * decoder
+
+
 @pytest.mark.parametrize(
     "arch, options, tgt_len, vocab_size, mult_adds, parameters",
     [
@@ -179,6 +196,7 @@ def test_lite_transformer_by_formula(conv_type, glu, src_len, tgt_len):
         ("lite_transformer_wmt_en_de_527m", "", 30, None, 529, 17.28),
         ("lite_transformer_cnndm", "", 60, None, 801, 17.28),
         ("lite_transformer_lm_wiki103", "", 30, None, 1129, 37.2),
+        ("evolved_transformer_mobile", "", 30, None, 93.0, 2.99),
         ("transformer_wmt_en_de", "--share-all-embeddings", 30, None, 1338, 44.1),
     ],
 )

@@ -8,6 +8,7 @@ from fairseq.models.transformer import TransformerConfig
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.errors import UserError
+from fairseq_lite.models.evolved_transformer import EvolvedTransformerModel
 from fairseq_lite.models.lite_transformer import LiteTransformerModel
 from fairseq_lite.models.lite_transformer_lm import LiteTransformerLanguageModel
 from fairseq_lite.models.t2r_transformer import T2RTransformerModel
@@ -18,6 +19,7 @@ MODELS = {
     "t2r_transformer_tiny": T2RTransformerModel,
     "lite_transformer_lm_tiny": LiteTransformerLanguageModel,
     "t2r_transformer_lm_tiny": T2RTransformerLanguageModel,
+    "evolved_transformer_tiny": EvolvedTransformerModel,
 }
 
 

@@ -26,6 +26,7 @@ MODELS = {
     "lite_transformer_lm": "lite_transformer_lm_tiny",
     "t2r_transformer": "t2r_transformer_tiny",
     "t2r_transformer_lm": "t2r_transformer_lm_tiny",
+    "evolved_transformer": "evolved_transformer_tiny",
     "recurrent branch": "lite_transformer_tiny --decoder-feature-map t2r",
 }
 every_model = pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)

@@ -37,6 +37,7 @@ OTHERS = {
     "lite": "lite_transformer_tiny",
     "lite lm": "lite_transformer_lm_tiny",
     "t2r": "t2r_transformer_tiny",
+    "evolved": "evolved_transformer_tiny",
     "window": "t2r_transformer_tiny --feature-map exp --causal-window 3",
 }
 translators = pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 import torch
 
 from fairseq_lite.export.affines import array_of
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.rows import State
+from fairseq_lite.export.rows import ROW, State
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import DynamicConv
 from fairseq_lite.modules.conv_branch import ConvBranch
+
+
+def gated(g: Graph, x: Value) -> Value:
+    """A gated linear unit after its linear layer: x: [N, 2C] to [N, C]."""
+    content, gate = g.op("Split", x, outputs=2, axis=1, num_outputs=2)
+    return g.op("Mul", content, g.op("Sigmoid", gate))
+
+
+def depthwise_over(g: Graph, x: Value, taps: Value, source: Source, channels: int, pads: Sequence[int]) -> Value:
+    """Convolve each channel of x: [B * S, C] with its kernel in taps: [C, K]; returns [B * S, C].
+
+    `pads`: columns of zeros before and after each sentence.
+    """
+    over_time = g.op("Transpose", g.reshape(x, source.size, channels), perm=[0, 2, 1])
+    kernels = g.derived(("kernels", taps), lambda home: home.op("Unsqueeze", taps, home.constant([1])))
+    convolved = g.op("Conv", over_time, kernels, group=channels, pads=list(pads))
+    return g.reshape(g.op("Transpose", convolved, perm=[0, 2, 1]), -1, channels)
+
+
+def depthwise_last(g: Graph, columns: Value, taps: Value) -> Value:
+    """Convolve columns: [N, K, C] into the last one with taps: [C, K]; returns [N, C]."""
+    by_tap = g.derived(("by tap", taps), lambda home: home.op("Transpose", taps, perm=[1, 0]))
+    return g.op("ReduceSum", g.op("Mul", columns, by_tap), g.constant([1]), keepdims=0)
+
+
+def no_columns(g: Graph, rows: Value, kernel_size: int, channels: int) -> State:
+    """Columns of zeros before the first step, [N, K - 1, C]."""
+    zeros = g.op("Expand", g.constant(np.zeros((1, 1, 1), np.float32)), g.shape(rows, kernel_size - 1, channels))
+    return State(zeros, np.float32, ["rows", kernel_size - 1, channels], ROW)
+
+
+def with_last(g: Graph, past: Value, x: Value, kernel_size: int, channels: int) -> Tuple[Value, Value]:
+    """The columns past: [N, K - 1, C] and x: [N, C]; returns [N, K, C], and of these the last K - 1."""
+    columns = g.op("Concat", past, g.reshape(x, -1, 1, channels), axis=1)
+    return columns, g.op("Slice", columns, g.constant([1]), g.constant([kernel_size]), g.constant([1]))
 
 
 class Convolution:
@@ -33,10 +68,7 @@ class Convolution:
     def _columns(self, g: Graph, x: Value) -> Value:
         """linear1 and the gate: x: [N, C] to [N, channels]."""
         x = self.weights.linear(g, x, self.module.linear1)
-        if not self.module.glu:
-            return x
-        content, gate = g.op("Split", x, outputs=2, axis=1, num_outputs=2)
-        return g.op("Mul", content, g.op("Sigmoid", gate))
+        return gated(g, x) if self.module.glu else x
 
     def _shared_taps(self, g: Graph) -> Value:
         """The kernel of each channel: [C, K], from those of the heads, which are what is stored."""
@@ -55,14 +87,11 @@ class Convolution:
         """Convolve whole sentences, x: [B * S, C]; returns [B * S, C]."""
         x = source.without_padding(g, self._columns(g, x))
         convolved = self._dynamic_over(g, x, source) if self.dynamic else self._shared_over(g, x, source)
-        return self.weights.linear(g, g.reshape(convolved, -1, self.channels), self.module.linear2)
+        return self.weights.linear(g, convolved, self.module.linear2)
 
     def _shared_over(self, g: Graph, x: Value, source: Source) -> Value:
-        over_time = g.op("Transpose", g.reshape(x, source.size, self.channels), perm=[0, 2, 1])
-        taps = self._shared_taps(g)
-        kernels = g.derived(("kernels", taps), lambda home: home.op("Unsqueeze", taps, home.constant([1])))
         pads = [self.module.left, self.kernel_size - 1 - self.module.left]
-        return g.op("Transpose", g.op("Conv", over_time, kernels, group=self.channels, pads=pads), perm=[0, 2, 1])
+        return depthwise_over(g, x, self._shared_taps(g), source, self.channels, pads)
 
     def _dynamic_over(self, g: Graph, x: Value, source: Source) -> Value:
         """Each position's kernel times the window that it lies in."""
@@ -71,7 +100,8 @@ class Convolution:
         padded = g.op("Pad", g.reshape(x, source.size, self.channels), g.constant(pads))
         windows = g.op("Gather", padded, self._window_places(g, source), axis=1)
         by_head = g.reshape(windows, source.size, self.kernel_size, self.heads, -1)
-        return g.op("MatMul", taps, g.op("Transpose", by_head, perm=[0, 1, 3, 2, 4]))
+        convolved = g.op("MatMul", taps, g.op("Transpose", by_head, perm=[0, 1, 3, 2, 4]))
+        return g.reshape(convolved, -1, self.channels)
 
     def _window_places(self, g: Graph, source: Source) -> Value:
         """The columns of the padded sentence that the window of each position has, [S, K]."""
@@ -81,24 +111,17 @@ class Convolution:
 
     def begin(self, g: Graph, rows: Value) -> List[State]:
         """Columns of zeros before the first step, [N, K - 1, C]."""
-        shape = g.shape(rows, self.kernel_size - 1, self.channels)
-        zeros = g.op("Expand", g.constant(np.zeros((1, 1, 1), np.float32)), shape)
-        return [State(zeros, np.float32, ["rows", self.kernel_size - 1, self.channels], "row")]
+        return [no_columns(g, rows, self.kernel_size, self.channels)]
 
     def step(self, g: Graph, x: Value, states: List[Value]) -> Tuple[Value, List[Value]]:
         """Convolve the next column, x: [N, C]; returns [N, C] and the last K - 1 columns."""
         x = self._columns(g, x)
-        last = g.reshape(x, -1, 1, self.channels)
-        columns = g.op("Concat", states[0], last, axis=1)
-        ends = (g.constant([1]), g.constant([self.kernel_size]), g.constant([1]))
-        remembered = g.op("Slice", columns, *ends)
-        convolved = self._dynamic_step(g, x, columns) if self.dynamic else self._shared_step(g, columns)
+        columns, remembered = with_last(g, states[0], x, self.kernel_size, self.channels)
+        if self.dynamic:
+            convolved = self._dynamic_step(g, x, columns)
+        else:
+            convolved = depthwise_last(g, columns, self._shared_taps(g))
         return self.weights.linear(g, convolved, self.module.linear2), [remembered]
-
-    def _shared_step(self, g: Graph, columns: Value) -> Value:
-        taps = self._shared_taps(g)
-        by_tap = g.derived(("by tap", taps), lambda home: home.op("Transpose", taps, perm=[1, 0]))
-        return g.op("ReduceSum", g.op("Mul", columns, by_tap), g.constant([1]), keepdims=0)
 
     def _dynamic_step(self, g: Graph, x: Value, columns: Value) -> Value:
         taps = self._dynamic_taps(g, x, -1, self.heads, 1)

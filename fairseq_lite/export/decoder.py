@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch.nn as nn
@@ -12,6 +12,7 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayer, Transform
 
 from fairseq_lite.export.checks import require_type
 from fairseq_lite.export.embeddings import Positions, embedded
+from fairseq_lite.export.evolved import DecoderBranches, ParallelAttentions, swish
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.layers import Residual, activation, feed_forward, scaled_by_head
 from fairseq_lite.export.mixers import mixer
@@ -19,25 +20,25 @@ from fairseq_lite.export.output import output_of
 from fairseq_lite.export.rows import State
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
+from fairseq_lite.models.evolved_layers import EvolvedTransformerDecoderLayer
+from fairseq_lite.models.evolved_transformer import EvolvedTransformerDecoder
 from fairseq_lite.models.linear_attention_layers import LinearAttentionDecoderLayer
 from fairseq_lite.models.lite_transformer import LiteTransformerDecoder
 from fairseq_lite.models.lsra_layers import LiteTransformerDecoderLayer
 from fairseq_lite.models.t2r_transformer import T2RDecoder
 
-DECODERS = (TransformerDecoderBase, TransformerDecoder, LiteTransformerDecoder, T2RDecoder)
-LAYERS = (
-    TransformerDecoderLayerBase,
-    TransformerDecoderLayer,
-    LinearAttentionDecoderLayer,
-    LiteTransformerDecoderLayer,
-)
+DECODERS = (TransformerDecoderBase, TransformerDecoder, LiteTransformerDecoder, T2RDecoder, EvolvedTransformerDecoder)
+
+
+def take(states: Iterator[Value], parts: Sequence) -> List[Value]:
+    """The next states, those of all parts, of which each has `count`."""
+    return list(itertools.islice(states, sum(part.count for part in parts)))
 
 
 class DecoderLayer:
     """Self-attention, attention to the source if there is one, and FFN; x: [N, C]."""
 
     def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
-        require_type(layer, LAYERS)
         self.layer = layer
         self.weights = weights
         self.causal = mixer(layer.self_attn, weights, "causal")
@@ -45,8 +46,18 @@ class DecoderLayer:
         self.activate = activation(activation_fn)
         self.residual = Residual(weights, layer.normalize_before)
 
+    @property
+    def past_parts(self) -> List:
+        """What has states of the past, in their order."""
+        return [self.causal]
+
+    @property
+    def source_parts(self) -> List:
+        """What has states of the source, in their order."""
+        return [self.cross] if self.cross is not None else []
+
     def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], sentences: Optional[Value]):
-        """x: [N, C], `own` states of self-attention, `crossed` of the source; returns [N, C] and the new own states."""
+        """x: [N, C], `own` states of the past, `crossed` of the source; returns [N, C] and the new own states."""
         layer = self.layer
         after: List[Value] = []
 
@@ -63,6 +74,61 @@ class DecoderLayer:
         return self.residual(g, x, layer.final_layer_norm, ffn, layer.w_resid), after
 
 
+class EvolvedDecoderLayer(DecoderLayer):
+    """Attention to the past and the source at once, branched convolutions, then what a DecoderLayer has; x: [N, C]."""
+
+    def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
+        super().__init__(layer, activation_fn, weights)
+        self.activate = swish
+        self.first = ParallelAttentions(layer.first_attn, weights)
+        self.branches = DecoderBranches(layer.conv, weights)
+
+    @property
+    def past_parts(self) -> List:
+        return [self.first.causal, self.branches, *super().past_parts]
+
+    @property
+    def source_parts(self) -> List:
+        return [self.first.cross, *super().source_parts] if self.first.cross is not None else []
+
+    def step(self, g: Graph, x: Value, own: List[Value], crossed: List[Value], sentences: Optional[Value]):
+        layer = self.layer
+        mine, of_source = iter(own), iter(crossed)
+        first, columns, own = (take(mine, [part]) for part in self.past_parts)
+        first_crossed, crossed = (take(of_source, [part]) for part in self.source_parts)
+        after: List[Value] = []
+
+        def attend(y: Value) -> Value:
+            y, states = self.first.step(g, y, first, first_crossed, sentences)
+            after.extend(states)
+            return y
+
+        def convolve(y: Value) -> Value:
+            y, states = self.branches.step(g, y, columns)
+            after.extend(states)
+            return y
+
+        x = self.residual(g, x, layer.first_attn_layer_norm, attend)
+        x = self.residual(g, x, layer.conv_layer_norm, convolve)
+        x, last = super().step(g, x, own, crossed, sentences)
+        return x, after + last
+
+
+LAYERS = {
+    TransformerDecoderLayerBase: DecoderLayer,
+    TransformerDecoderLayer: DecoderLayer,
+    LinearAttentionDecoderLayer: DecoderLayer,
+    LiteTransformerDecoderLayer: DecoderLayer,
+    EvolvedTransformerDecoderLayer: EvolvedDecoderLayer,
+}
+
+
+def layer_writer(layer: nn.Module, activation_fn: str, weights: Weights) -> DecoderLayer:
+    """The writer of a layer; raises UserError if there is none."""
+    require_type(layer, LAYERS)
+    return LAYERS[type(layer)](layer, activation_fn, weights)
+
+
 class DecoderWriter:
     """Writes fairseq's Transformer decoder with layers of its own or of this package, as the search asks for it."""
 
@@ -72,10 +138,10 @@ class DecoderWriter:
         self.weights = weights
         self.max_positions = decoder.max_positions()
         self.positions = Positions(decoder.embed_positions, self.max_positions, weights)
-        self.layers = [DecoderLayer(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
+        self.layers = [layer_writer(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
         self.output = output_of(decoder, weights)
         self.vocabulary = self.output.vocabulary
-        self.crosses = any(layer.cross is not None for layer in self.layers)
+        self.crosses = any(layer.source_parts for layer in self.layers)
 
     def begin(self, g: Graph, sentences: List[Value], rows: Value) -> List[State]:
         """States before the first step: those of the source, then those of the rows.
@@ -92,25 +158,25 @@ class DecoderWriter:
             return []
         source = Source(g, sentences[1], self.decoder.padding_idx)
         encoded = g.reshape(sentences[0], -1, self.decoder.cfg.encoder.embed_dim)
-        return [state for layer in self.layers for state in layer.cross.begin(g, encoded, source)]
+        parts = [part for layer in self.layers for part in layer.source_parts]
+        return [state for part in parts for state in part.begin(g, encoded, source)]
 
     def row_states(self, g: Graph, rows: Value) -> List[State]:
         """What each layer remembers of its past."""
         count = g.reshape(rows, 1)
-        return [state for layer in self.layers for state in layer.causal.begin(g, count)]
+        return [state for layer in self.layers for part in layer.past_parts for state in part.begin(g, count)]
 
     def step(
         self, body: Graph, tokens: Value, step: Value, states: List[Value], home: Graph, alone: bool = False
     ) -> Tuple[Value, List[Value]]:
         """One step: last words tokens: [N], words before them step: []; returns logits [N, V] and the row states."""
         x = self._embedded(body, tokens, step)
-        crossing = self.crosses
-        sentences = body.op("Shape", states[0], start=0, end=1) if crossing and not alone else None
-        mine = iter(states)
-        crossed = [list(itertools.islice(mine, layer.cross.count)) if crossing else [] for layer in self.layers]
+        sentences = body.op("Shape", states[0], start=0, end=1) if self.crosses and not alone else None
+        rest = iter(states)
+        crossed = [take(rest, layer.source_parts) for layer in self.layers]
         after: List[Value] = []
         for layer, of_source in zip(self.layers, crossed):
-            own = list(itertools.islice(mine, layer.causal.count))
+            own = take(rest, layer.past_parts)
             x, new = layer.step(body, x, own, of_source, sentences)
             after += new
         x = self.weights.layer_norm(body, x, self.decoder.layer_norm)

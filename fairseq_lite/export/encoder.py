@@ -11,30 +11,26 @@ from fairseq.modules.transformer_layer import TransformerEncoderLayer, Transform
 
 from fairseq_lite.export.checks import require_type
 from fairseq_lite.export.embeddings import Positions, embedded
+from fairseq_lite.export.evolved import EncoderBranches, gated_linear_unit
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.layers import Residual, activation, feed_forward
 from fairseq_lite.export.mixers import mixer
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
+from fairseq_lite.models.evolved_layers import EvolvedTransformerEncoderLayer
+from fairseq_lite.models.evolved_transformer import EvolvedTransformerEncoder
 from fairseq_lite.models.linear_attention_layers import LinearAttentionEncoderLayer
 from fairseq_lite.models.lite_transformer import LiteTransformerEncoder
 from fairseq_lite.models.lsra_layers import LiteTransformerEncoderLayer
 from fairseq_lite.models.t2r_transformer import T2REncoder
 
-ENCODERS = (TransformerEncoderBase, TransformerEncoder, LiteTransformerEncoder, T2REncoder)
-LAYERS = (
-    TransformerEncoderLayerBase,
-    TransformerEncoderLayer,
-    LinearAttentionEncoderLayer,
-    LiteTransformerEncoderLayer,
-)
+ENCODERS = (TransformerEncoderBase, TransformerEncoder, LiteTransformerEncoder, T2REncoder, EvolvedTransformerEncoder)
 
 
 class EncoderLayer:
     """Self-attention and FFN, x: [B * S, C]."""
 
     def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
-        require_type(layer, LAYERS)
         self.layer = layer
         self.weights = weights
         self.mixer = mixer(layer.self_attn, weights, "encoder")
@@ -49,6 +45,37 @@ class EncoderLayer:
         return self.residual(g, x, layer.final_layer_norm, ffn)
 
 
+class EvolvedEncoderLayer(EncoderLayer):
+    """A gated linear unit, branched convolutions, self-attention and FFN, x: [B * S, C]."""
+
+    def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
+        super().__init__(layer, activation_fn, weights)
+        self.branches = EncoderBranches(layer.conv, weights)
+
+    def write(self, g: Graph, x: Value, source: Source) -> Value:
+        """x: [B * S, C]; returns [B * S, C]."""
+        layer = self.layer
+        glu = lambda y: gated_linear_unit(g, y, layer.glu, self.weights)  # noqa: E731
+        x = self.residual(g, x, layer.glu_layer_norm, glu)
+        x = self.residual(g, x, layer.conv_layer_norm, lambda y: self.branches.over(g, y, source))
+        return super().write(g, x, source)
+
+
+LAYERS = {
+    TransformerEncoderLayerBase: EncoderLayer,
+    TransformerEncoderLayer: EncoderLayer,
+    LinearAttentionEncoderLayer: EncoderLayer,
+    LiteTransformerEncoderLayer: EncoderLayer,
+    EvolvedTransformerEncoderLayer: EvolvedEncoderLayer,
+}
+
+
+def layer_writer(layer: nn.Module, activation_fn: str, weights: Weights) -> EncoderLayer:
+    """The writer of a layer; raises UserError if there is none."""
+    require_type(layer, LAYERS)
+    return LAYERS[type(layer)](layer, activation_fn, weights)
+
+
 class EncoderWriter:
     """Writes fairseq's Transformer encoder with layers of its own or of this package."""
 
@@ -57,7 +84,7 @@ class EncoderWriter:
         self.encoder = encoder
         self.weights = weights
         self.positions = Positions(encoder.embed_positions, encoder.max_positions(), weights)
-        self.layers = [EncoderLayer(layer, encoder.cfg.activation_fn, weights) for layer in encoder.layers]
+        self.layers = [layer_writer(layer, encoder.cfg.activation_fn, weights) for layer in encoder.layers]
         self.width = encoder.embed_tokens.embedding_dim
 
     def write(self, g: Graph, tokens: Value) -> Value:

@@ -156,7 +156,10 @@ def _fill_widths(args, ffn_ratio: int = 1) -> None:
     """Both sides as wide as the encoder, and an FFN of so many times its side's width; by default it is flattened."""
     fill(args, {"encoder_embed_dim": 512})
     fill(args, {"decoder_embed_dim": args.encoder_embed_dim})
-    fill(args, {f"{side}_ffn_embed_dim": ffn_ratio * getattr(args, f"{side}_embed_dim") for side in ("encoder", "decoder")})
+    fill(
+        args,
+        {f"{side}_ffn_embed_dim": ffn_ratio * getattr(args, f"{side}_embed_dim") for side in ("encoder", "decoder")},
+    )
     fill(args, {f"decoder_{name}": args.decoder_embed_dim for name in ("input_dim", "output_dim")})
 
 

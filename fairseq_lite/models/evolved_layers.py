@@ -1,4 +1,4 @@
-"""The cells of the Evolved Transformer (So et al., ICML 2019, arXiv 1901.11117): blocks before a pre-norm Transformer layer."""
+"""The cells of the Evolved Transformer (So et al., arXiv 1901.11117): blocks before a pre-norm Transformer layer."""
 
 import copy
 
@@ -39,7 +39,9 @@ def check_cells(cfg) -> None:
         if side.embed_dim % 2:
             raise UserError(f"--{name}-embed-dim {side.embed_dim}: must be even; a branch has half of the channels")
         if not side.normalize_before:
-            raise UserError(f"--{name}-normalize-before False: must be True, for each block of a cell is normalised first")
+            raise UserError(
+                f"--{name}-normalize-before False: must be True, for each block of a cell is normalised first"
+            )
     heads = first_attention_heads(cfg.decoder.attention_heads)
     if cfg.decoder.embed_dim % heads:
         raise UserError(

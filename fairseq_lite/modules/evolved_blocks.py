@@ -1,4 +1,4 @@
-"""The blocks that a cell of the Evolved Transformer adds to a Transformer layer (So et al., arXiv 1901.11117, figure 3).
+"""The blocks that a cell of the Evolved Transformer adds to a Transformer layer (So et al., arXiv 1901.11117).
 
 The residual connection, and the layer norm before each block, are the layer's.
 """

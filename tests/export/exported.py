@@ -47,6 +47,7 @@ TRANSLATORS = {
     "window": f"{T2R} --feature-map exp --causal-window 2",
     "window, some softmax": f"{T2R} --feature-map exp --causal-window 3 --softmax-sublayers cross,causal.0 {PRE_NORM}",
     "recurrent branch with a window": f"{LITE} --decoder-feature-map exp --causal-window 1",
+    "evolved": f"evolved_transformer_tiny {TINY}",
     "some softmax": f"{T2R} --feature-map exp --softmax-sublayers cross.0,causal.1",
     "recurrent branch exp": f"{LITE} --decoder-feature-map exp --linear-attention causal,cross",
     "gated": f"{T2R} --causal-gate --linear-attention causal",

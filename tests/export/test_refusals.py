@@ -12,7 +12,6 @@ REFUSED = {
         "lightconv " + TINY + " --encoder-kernel-size-list [3,3] --decoder-kernel-size-list [3,3]",
         "LightConvEncoder",
     ),
-    "cells of the Evolved Transformer": ("evolved_transformer_tiny", "EvolvedTransformerEncoder"),
     "alignments": (f"transformer_align {TINY}", "architecture"),
     "cross-self-attention": (f"transformer {TINY} --cross-self-attention --no-cross-attention", "--cross-self-att"),
     "no cross-attention": (f"transformer {TINY} --no-cross-attention", "--no-cross-attention"),

@@ -62,9 +62,7 @@ def test_parameters_of_each_sub_block_by_formula(side):
     assert count_parameters(cell) == sum(SUB_BLOCKS[side].values()) + FFN + NORMS[side] * norm(DIM)
 
 
-@pytest.mark.parametrize(
-    "name, published", [("evolved_transformer", 64.1e6), ("evolved_transformer_mobile", 7.2e6)]
-)
+@pytest.mark.parametrize("name, published", [("evolved_transformer", 64.1e6), ("evolved_transformer_mobile", 7.2e6)])
 def test_published_parameters(name, published):
     with torch.device("meta"):
         model = build_architecture(name, [], vocab_size=2**15)
@@ -98,7 +96,10 @@ def test_half_precision_is_close_to_single():
     "options, message",
     [
         ("--encoder-embed-dim 25 --encoder-attention-heads 5", "--encoder-embed-dim 25: must be even"),
-        ("--decoder-embed-dim 36 --decoder-attention-heads 4", "--decoder-attention-heads 4: gives the first .* 8 heads"),
+        (
+            "--decoder-embed-dim 36 --decoder-attention-heads 4",
+            "--decoder-attention-heads 4: gives the first .* 8 heads",
+        ),
         ("--activation-fn gelu", "--activation-fn gelu: the cells have ReLU in the encoder"),
         ("--cross-self-attention", "--cross-self-attention: not possible"),
     ],

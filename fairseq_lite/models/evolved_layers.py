@@ -29,6 +29,7 @@ def complete_cells(cfg) -> None:
     # A layer norm between the linear layers of the decoder's FFN, which fairseq's decoder layer builds and its
     # encoder layer does not.
     cfg.scale_fc = True
+    # No attention is linear.
     cfg.feature_map = None
 
 
@@ -58,8 +59,9 @@ def check_cells(cfg) -> None:
 
 
 def _with_doubled_heads(cfg):
-    cfg, cfg.decoder = copy.copy(cfg), copy.copy(cfg.decoder)
-    cfg.decoder.attention_heads = first_attention_heads(cfg.decoder.attention_heads)
+    cfg, decoder = copy.copy(cfg), copy.copy(cfg.decoder)
+    decoder.attention_heads = first_attention_heads(decoder.attention_heads)
+    cfg.decoder = decoder
     return cfg
 
 

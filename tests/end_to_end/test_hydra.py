@@ -45,6 +45,7 @@ def test_language_model(hydra_train, text_corpus):
     "task, name, option, value",
     [
         ("translation", "lite_transformer_tiny", "encoder_conv_type", "dynamic"),
+        ("translation", "evolved_transformer_tiny", "encoder_attention_heads", 4),
         ("finetune_translation", "t2r_transformer_tiny", "feature_map", "elu"),
     ],
 )

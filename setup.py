@@ -48,11 +48,12 @@ setup(
         "bert": ["safetensors"],
         "export": ["onnx", "sentencepiece"],
         "test": [
-            *("pytest", "pytest-xdist", "ruff", "mypy", "safetensors", "tokenizers", "sentencepiece"),
+            *("pytest", "pytest-xdist", "ruff", "mypy", "rouge-score", "safetensors", "tokenizers", "sentencepiece"),
             *("onnx", "onnxruntime; python_version >= '3.11'", "transformers; python_version >= '3.11'"),
         ],
-        "examples": ["onnx", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
+        "examples": ["onnx", "rouge-score", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
+        "rouge": ["rouge-score"],
     },
     entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},
 )

@@ -7,5 +7,5 @@ from fairseq_lite.compat import require_fairseq
 
 require_fairseq()
 hooks.install()
-for _room in ("criterions", "models", "tasks"):
+for _room in ("criterions", "models", "scoring", "tasks"):
     import_module(f"fairseq_lite.{_room}")

@@ -1,0 +1,74 @@
+"""What a student learns instead of the references: for each sentence a translation of its teacher's.
+
+    python targets.py best|nearest --references TEXT NBEST... OUT
+
+NBEST is the output of fairseq-generate --nbest, in subwords, of a part of the training set; TEXT has the references in
+subwords, a line each. `best` takes the most probable translation, `nearest` the one nearest to the reference by
+sentence-BLEU (sequence-level distillation and interpolation of Kim & Rush, 2016). A sentence that was not translated,
+as one too long for the teacher, keeps its reference.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from functools import partial
+
+from fairseq.data.data_utils import post_process
+from sacrebleu.metrics import BLEU
+
+
+def read_lines(path):
+    """The lines of a file, as fairseq-preprocess numbers them."""
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        return [line.rstrip("\n") for line in lines]
+
+
+def read_nbest(paths):
+    """The translations of each sentence by its number, the most probable first."""
+    nbest = defaultdict(list)
+    for line in (line for path in paths for line in read_lines(path) if line.startswith("H-")):
+        number, _, text = line.split("\t", 2)
+        nbest[int(number[2:])].append(text)
+    return nbest
+
+
+def best(translations, reference):
+    return translations[0]
+
+
+def nearest(translations, reference, subwords):
+    """The translation of the highest BLEU of words, and of these the most probable; subwords: as for --remove-bpe."""
+    bleu, plain = BLEU(effective_order=True), partial(post_process, symbol=subwords)
+    return max(translations, key=lambda text: bleu.sentence_score(plain(text), [plain(reference)]).score)
+
+
+def targets(nbest, references, pick):
+    """A target for each reference, in order; raises SystemExit for translations of sentences that there are not."""
+    if max(nbest, default=-1) >= len(references):
+        raise SystemExit(f"--references: has {len(references)} lines and the translations a sentence {max(nbest)}")
+    return [
+        pick(nbest[number], reference) if number in nbest else reference for number, reference in enumerate(references)
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pick", choices=["best", "nearest"])
+    parser.add_argument("--references", required=True, metavar="TEXT")
+    parser.add_argument("--subwords", default="sentencepiece", help="as for --remove-bpe (default: %(default)s)")
+    parser.add_argument("nbest", nargs="+", metavar="NBEST")
+    parser.add_argument("out", metavar="OUT")
+    args = parser.parse_args()
+    picks = {"best": best, "nearest": partial(nearest, subwords=args.subwords)}
+    nbest, references = read_nbest(args.nbest), read_lines(args.references)
+    picked = targets(nbest, references, picks[args.pick])
+    with open(args.out, "w", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in picked)
+    print(
+        f"{len(references):,} targets, of which {len(references) - len(nbest):,} not translated keep their reference",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -2,18 +2,16 @@
 
     python targets.py best|nearest --references TEXT NBEST... OUT
 
-NBEST is the output of fairseq-generate --nbest, in subwords, of a part of the training set; TEXT has the references in
-subwords, a line each. `best` takes the most probable translation, `nearest` the one nearest to the reference by
-sentence-BLEU (sequence-level distillation and interpolation of Kim & Rush, 2016). A sentence that was not translated,
-as one too long for the teacher, keeps its reference.
+NBEST is the output of fairseq-generate --nbest for a part of the training set, TEXT the references, a line each; both
+in subwords of sentencepiece. `best` takes the most probable translation, `nearest` the one nearest to the reference by
+sentence-BLEU: sequence-level distillation and interpolation (Kim & Rush, 2016). A sentence that was not translated, as
+one too long for the teacher, keeps its reference.
 """
 
 import argparse
 import sys
 from collections import defaultdict
-from functools import partial
 
-from fairseq.data.data_utils import post_process
 from sacrebleu.metrics import BLEU
 
 
@@ -32,14 +30,21 @@ def read_nbest(paths):
     return nbest
 
 
+def words(subwords):
+    return subwords.replace(" ", "").replace("▁", " ").strip()
+
+
 def best(translations, reference):
     return translations[0]
 
 
-def nearest(translations, reference, subwords):
-    """The translation of the highest BLEU of words, and of these the most probable; subwords: as for --remove-bpe."""
-    bleu, plain = BLEU(effective_order=True), partial(post_process, symbol=subwords)
-    return max(translations, key=lambda text: bleu.sentence_score(plain(text), [plain(reference)]).score)
+def nearest(translations, reference):
+    """The translation of the highest BLEU of words, and of several such the most probable."""
+    bleu = BLEU(effective_order=True)
+    return max(translations, key=lambda text: bleu.sentence_score(words(text), [words(reference)]).score)
+
+
+PICKS = {"best": best, "nearest": nearest}
 
 
 def targets(nbest, references, pick):
@@ -53,15 +58,13 @@ def targets(nbest, references, pick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pick", choices=["best", "nearest"])
+    parser.add_argument("pick", choices=PICKS)
     parser.add_argument("--references", required=True, metavar="TEXT")
-    parser.add_argument("--subwords", default="sentencepiece", help="as for --remove-bpe (default: %(default)s)")
     parser.add_argument("nbest", nargs="+", metavar="NBEST")
     parser.add_argument("out", metavar="OUT")
     args = parser.parse_args()
-    picks = {"best": best, "nearest": partial(nearest, subwords=args.subwords)}
     nbest, references = read_nbest(args.nbest), read_lines(args.references)
-    picked = targets(nbest, references, picks[args.pick])
+    picked = targets(nbest, references, PICKS[args.pick])
     with open(args.out, "w", encoding="utf-8") as out:
         out.writelines(f"{line}\n" for line in picked)
     print(

@@ -6,12 +6,22 @@ import shutil
 
 import torch
 from checks import assert_same_weights, bleu, learnt
+from rouge_score.rouge_scorer import RougeScorer
 
 
 def test_generate_has_learnt_the_toy_task(generate, model):
     output = generate(model / "checkpoint_last.pt", user_dir="fairseq_lite").stdout
     assert bleu(output) > 60
     assert "@@" not in "".join(line for line in output.splitlines() if line.startswith("D-"))
+
+
+def test_generate_scores_by_rouge(generate, model):
+    output = generate(model / "checkpoint_last.pt", "--scoring", "rouge", "--rouge-unstemmed").stdout
+    references = dict(re.findall(r"^T-(\d+)\t(.*)$", output, re.MULTILINE))
+    translations = dict(re.findall(r"^D-(\d+)\t\S+\t(.*)$", output, re.MULTILINE))
+    library = RougeScorer(["rouge2"])
+    scores = [library.score(references[number], translations[number])["rouge2"].fmeasure for number in references]
+    assert f"ROUGE-2 = {100 * sum(scores) / len(scores):.2f} " in output and len(scores) == 50
 
 
 def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_path):

@@ -19,8 +19,7 @@ class StandIns:
         self.folder, self._calls = folder, folder / "calls"
         self.folder.mkdir()
         for name, body in programs.items():
-            path = folder / name
-            note = f"printf '%q ' {name} \"$@\" >>{shlex.quote(str(self._calls))}; echo >>{shlex.quote(str(self._calls))}"
+            path, note = folder / name, f'echo {name} "${{@@Q}}" >>{shlex.quote(str(self._calls))}'
             path.write_text(f"#!/bin/bash\n{note}\n{body}\n")
             path.chmod(0o755)
 

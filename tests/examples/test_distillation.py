@@ -65,13 +65,13 @@ def test_translations_of_other_data_are_refused(texts, monkeypatch):
 
 def test_shards_hold_each_sentence_once(tmp_path):
     binarise(tmp_path)
-    write_untrained(tmp_path, "transformer_tiny", "--encoder-layers 1 --decoder-layers 1", [str(tmp_path / "teacher.pt")])
+    teacher = tmp_path / "teacher.pt"
+    write_untrained(tmp_path, "transformer_tiny", "--encoder-layers 1 --decoder-layers 1", [str(teacher)])
     numbers = []
     for shard in (0, 1):
-        given = [tmp_path / "mt", "--path", tmp_path / "teacher.pt", "--cpu", "--gen-subset", "train", "--batch-size", 1]
-        given += ["--max-len-b", 3, "--distributed-world-size", 2, "--distributed-rank", shard]
-        cfg = configured(options.get_generation_parser(), given)
-        cfg.distributed_training.distributed_world_size, cfg.distributed_training.distributed_rank = 2, shard
+        text = "--cpu --gen-subset train --batch-size 1 --max-len-b 3"
+        cfg = configured(options.get_generation_parser(), [tmp_path / "mt", "--path", teacher, *text.split()])
+        cfg.distributed_training.update(distributed_world_size=2, distributed_rank=shard)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             generate.main(cfg)

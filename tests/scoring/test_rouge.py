@@ -38,7 +38,7 @@ def test_means_are_those_of_the_library(unstemmed):
 def test_sentences_are_lines_to_the_library():
     lines = [[text.replace(" . ", "\n") for text in pair] for pair in PAIRS]
     means = scored(PAIRS, rouge_sentence_separator=" . ").means()
-    assert means["ROUGE-Lsum"] == pytest.approx(by_library(lines, "rougeLsum")) and means["ROUGE-Lsum"] > means["ROUGE-L"]
+    assert means["ROUGE-L"] < means["ROUGE-Lsum"] == pytest.approx(by_library(lines, "rougeLsum"))
 
 
 def test_unknown_words_never_match():
@@ -48,7 +48,7 @@ def test_unknown_words_never_match():
 def test_fairseq_builds_it_by_name():
     scorer = build_scorer("rouge", tgt_dict=None)
     scorer.add_string(*PAIRS[0])
-    assert scorer.result_string().startswith("ROUGE-1 = ") and f"ROUGE-L = {scorer.score():.2f}" in scorer.result_string()
+    assert f"ROUGE-L = {scorer.score():.2f} (F1, mean of 1, stemmed" in scorer.result_string()
 
 
 def test_the_library_is_missing(monkeypatch):

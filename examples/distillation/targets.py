@@ -14,6 +14,8 @@ from collections import defaultdict
 
 from sacrebleu.metrics import BLEU
 
+SENTENCE_BLEU = BLEU(effective_order=True)
+
 
 def read_lines(path):
     """The lines of a file, as fairseq-preprocess numbers them."""
@@ -31,6 +33,7 @@ def read_nbest(paths):
 
 
 def words(subwords):
+    """The text that subwords of sentencepiece stand for."""
     return subwords.replace(" ", "").replace("▁", " ").strip()
 
 
@@ -40,8 +43,7 @@ def best(translations, reference):
 
 def nearest(translations, reference):
     """The translation of the highest BLEU of words, and of several such the most probable."""
-    bleu = BLEU(effective_order=True)
-    return max(translations, key=lambda text: bleu.sentence_score(words(text), [words(reference)]).score)
+    return max(translations, key=lambda text: SENTENCE_BLEU.sentence_score(words(text), [words(reference)]).score)
 
 
 PICKS = {"best": best, "nearest": nearest}

@@ -15,8 +15,8 @@ declare -A models=(
 model=${models[${MODEL:-lite}]:-}
 [ -n "$model" ] || fail "MODEL=$MODEL: is none of ${!models[*]}"
 
-# A few texts have more subwords than a model has positions, even at 400 words: they are cut there.
 updates=${UPDATES:-5400}
+# Even at 400 words a few texts have more subwords than a model has positions: they are cut there.
 fairseq-train "$1/binary" --user-dir fairseq_lite --save-dir "$2/checkpoints" \
   --truncate-source $model --share-all-embeddings --dropout 0.15 --attention-dropout 0.1 \
   --encoder-normalize-before --decoder-normalize-before \

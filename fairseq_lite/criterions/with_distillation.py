@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, Tuple
 
+import torch
 import torch.nn as nn
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from torch import Tensor
 
 from fairseq_lite.criterions.extension import register_extended, unwrapped
-from fairseq_lite.distillation.losses import divergence, log_probabilities
+from fairseq_lite.distillation.losses import distance_from
 from fairseq_lite.distillation.options import DistillationOptions, check, teacher_paths
-from fairseq_lite.distillation.teachers import Student, load_teachers, predictions
+from fairseq_lite.distillation.teachers import Student, load_teachers
 from fairseq_lite.errors import ArgumentError, UserError
 
 
@@ -113,11 +114,12 @@ class DistillationMixin:
         def rows(output):
             return self._predictions_in(output[0], call, sample["target"])
 
-        student = log_probabilities(call, rows(call.output))
-        teacher = predictions(self._teachers_of(call), lambda model: rows(call.repeated(model)))
+        with torch.no_grad():
+            teachers = [(teacher, rows(call.repeated(teacher))) for teacher in self._teachers_of(call)]
+        student = rows(call.output)
         options = self.distillation
-        distance = divergence(teacher, student, options.distillation_temperature, options.distillation_top_k)
-        return distance, len(student)
+        temperature, top_k = options.distillation_temperature, options.distillation_top_k
+        return distance_from(teachers, (call, student), temperature, top_k), len(student)
 
     def _predictions_in(self, output: Tensor, call: Recorded, target: Tensor) -> Tensor:
         """The rows, [N, V or C], that stand for a target: not those of padding, nor of --ignore-prefix-size.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -11,14 +11,29 @@ import torch.nn.functional as F
 from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor
 
+# Words of as many predictions as are compared at once. All of a large vocabulary would go through memory a dozen times;
+# these stay in a processor's cache.
+ENTRIES = 2**22
+# A model, and what it gave for N predictions, as log_probabilities takes it.
+Predictions = Tuple[nn.Module, Tensor]
+
 
 def log_probabilities(model: nn.Module, output: Tensor) -> Tensor:
     """Logarithms of the probabilities of all words, in single precision: [N, V].
 
     output: [N, V] logits, or [N, C] features that the model's adaptive softmax makes words of.
     """
-    softmax = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+    softmax = _adaptive_softmax(model)
     return F.log_softmax(output.float(), dim=-1) if softmax is None else _adaptive(softmax, output)
+
+
+def _adaptive_softmax(model: nn.Module) -> Optional[AdaptiveSoftmax]:
+    return getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+
+
+def _words(model: nn.Module, output: Tensor) -> int:
+    softmax = _adaptive_softmax(model)
+    return output.size(1) if softmax is None else softmax.cutoff[-1]
 
 
 def _adaptive(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
@@ -46,5 +61,19 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0, top_k
     if top_k is not None:
         teacher, words = teacher.topk(top_k, dim=-1)
         student = student.gather(-1, words)
-    teacher, student = (F.log_softmax(side / temperature, dim=-1) for side in (teacher, student))
+    if top_k is not None or temperature != 1:
+        teacher, student = (F.log_softmax(side / temperature, dim=-1) for side in (teacher, student))
     return temperature**2 * F.kl_div(student, teacher, reduction="sum", log_target=True)
+
+
+def distance_from(
+    teachers: Sequence[Predictions], student: Predictions, temperature: float, top_k: Optional[int]
+) -> Tensor:
+    """`divergence` of a student from the mean of teachers, a few of the N predictions at a time."""
+    models = [model for model, _ in (student, *teachers)]
+    rows = max(1, ENTRIES // _words(*student))
+    total = student[1].new_zeros((), dtype=torch.float32)
+    for outputs in zip(*(output.split(rows) for _, output in (student, *teachers))):
+        own, *others = map(log_probabilities, models, outputs)
+        total = total + divergence(ensemble(others), own, temperature, top_k)
+    return total

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-import torch
 from fairseq.models import BaseFairseqModel, FairseqEncoderDecoderModel, FairseqEncoderModel, FairseqLanguageModel
 from fairseq.utils import resolve_max_positions
-from torch import Tensor
 
 from fairseq_lite.checkpoints import load_model, vocabulary_size
-from fairseq_lite.distillation.losses import ensemble, log_probabilities
 from fairseq_lite.errors import UserError
 
 
@@ -117,9 +114,3 @@ def _too_short(teacher: BaseFairseqModel, student: Student) -> Optional[str]:
 def _lengths(positions) -> Sequence[float]:
     lengths = positions if isinstance(positions, (tuple, list)) else [positions]
     return [float("inf") if length is None else length for length in lengths]
-
-
-@torch.no_grad()
-def predictions(teachers: Sequence[BaseFairseqModel], run: Callable[[BaseFairseqModel], Tensor]) -> Tensor:
-    """Logarithms of the teachers' mean probabilities, [N, V]; `run` gives a model's output for the N predictions."""
-    return ensemble([log_probabilities(teacher, run(teacher)) for teacher in teachers])

@@ -4,7 +4,8 @@ import pytest
 import torch
 from fairseq.modules import AdaptiveSoftmax
 
-from fairseq_lite.distillation.losses import divergence, ensemble, log_probabilities
+from fairseq_lite.distillation import losses
+from fairseq_lite.distillation.losses import distance_from, divergence, ensemble, log_probabilities
 
 ROWS, WORDS = 3, 6
 
@@ -75,3 +76,18 @@ def test_adaptive_softmax_gives_what_fairseq_gives_and_has_a_gradient():
 
 def test_logits_of_half_precision_are_compared_in_single():
     assert log_probabilities(Model(), torch.randn(2, 5).half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_the_distance_in_parts_is_that_of_all(adaptive, top_k, monkeypatch):
+    models = [Model(AdaptiveSoftmax(20, 8, [5, 12], dropout=0.0) if adaptive else None) for _ in range(3)]
+    outputs = [torch.randn(7, 8 if adaptive else 20) for _ in models]
+    student = outputs[0].requires_grad_()
+    own, *others = map(log_probabilities, models, outputs)
+    whole = divergence(ensemble(others).detach(), own, 2.0, top_k)
+    (wanted,) = torch.autograd.grad(whole, student)
+    monkeypatch.setattr(losses, "ENTRIES", 40)
+    parts = distance_from(list(zip(models[1:], outputs[1:])), (models[0], student), 2.0, top_k)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(torch.autograd.grad(parts, student)[0], wanted)

@@ -3,9 +3,9 @@
 Usage: python measure.py fairseq CHECKPOINT DATA OUT.json     by fairseq-generate
        python measure.py folder FOLDER DATA OUT.json          by the runtime, of an exported folder
 
-DATA is what examples/multi30k/prepare.sh made. OUT.json holds BLEU, tokens (the end of each sentence is one), seconds without
-loading, the most memory that the translating process had, in bytes, and the bytes of the model. The number of threads is
-that of OMP_NUM_THREADS in fairseq, and one in the runtime.
+DATA is what examples/multi30k/prepare.sh made. OUT.json holds BLEU, tokens (the end of each sentence is one), seconds
+without loading, the most memory that the translating process had, in bytes, and the bytes of the model. Threads are
+OMP_NUM_THREADS in fairseq, and one in the runtime.
 """
 
 import argparse

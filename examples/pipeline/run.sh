@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# run.sh DATA OUT [STEP...]: from a Transformer to a folder that runs without torch and fairseq, with what each step costs
-# and gives. DATA is what examples/multi30k/prepare.sh made. The steps are student, pruned, recurrent and quantised, and each
-# starts from the checkpoint before; without names all but recurrent are made. TRANSFORMER (a checkpoint of your own), STUDENT,
-# NEURONS, BITS and UPDATES are read from the environment. A run that was cut off repeats the step that it was at.
+# run.sh DATA OUT [STEP...]: from a Transformer to a folder that runs without torch and fairseq, with what each step
+# costs and gives. DATA is what examples/multi30k/prepare.sh made. The steps are student, pruned, recurrent and
+# quantised, and each starts from the checkpoint before; without names all but recurrent are made. TRANSFORMER (a
+# checkpoint of your own), STUDENT, NEURONS, BITS and UPDATES are read from the environment. A run that was cut off
+# repeats the step that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # translation.sh DATA OUT [maps|ideas|lite]: trains a Transformer; then ones with a linear decoder. DATA is what
-# examples/multi30k/prepare.sh made. By default the linear ones have each feature map, from the Transformer's weights and
-# from scratch; with `ideas` each way to keep its quality, from its weights; with `lite` all are Lite Transformers of the
-# same sizes. SEEDS, MAPS, STARTS, LINEAR (more options of linear attention) and IDEAS are read from the environment. A run
-# that was cut off repeats the model that it was at.
+# examples/multi30k/prepare.sh made. By default the linear ones have each feature map, from the Transformer's weights
+# and from scratch; with `ideas` each way to keep its quality, from its weights; with `lite` all are Lite Transformers
+# of the same sizes. SEEDS, MAPS, STARTS, LINEAR (more options of linear attention) and IDEAS are read from the
+# environment. A run that was cut off repeats the model that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"

@@ -37,8 +37,8 @@ compare_maps() {
   done
 }
 
-# transfer [LOSS [UPDATES]]: the first updates train the feature maps alone, by default a quarter of a finetuning, rounded
-# to fifties; the schedule is that of the rest.
+# transfer [LOSS [UPDATES]]: the first updates train the feature maps alone, by default a quarter of a finetuning,
+# rounded to fifties; the schedule is that of the rest.
 transfer() {
   local updates=${2:-$((${finetuning[0]} / 4 / 50 * 50))}
   echo "--attention-transfer ${1:-kl} --transfer-updates $updates --total-num-update $((${finetuning[0]} - updates))"

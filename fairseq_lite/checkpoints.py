@@ -7,6 +7,7 @@ from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.dataclass.utils import omegaconf_no_object_check
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel, build_model
 from omegaconf import OmegaConf
 
@@ -70,14 +71,35 @@ def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoi
         save(dict(checkpoint, cfg=cfg), file)
 
 
+def new_checkpoint(cfg: Any, state: StateDict) -> Checkpoint:
+    """A checkpoint of weights that no training has gone on with yet."""
+    return {
+        "args": None,
+        "cfg": cfg,
+        "model": state,
+        "criterion": None,
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "task_state": {},
+    }
+
+
+def with_model_options(cfg: Any, options: Any) -> Any:
+    """A copy of a training's configuration with other options of the model, a Namespace or a DictConfig."""
+    cfg = copy.deepcopy(cfg)
+    with omegaconf_no_object_check():
+        cfg["model"] = options
+    return cfg
+
+
 def derived_checkpoint(checkpoint: Checkpoint, state: StateDict) -> Checkpoint:
     """The checkpoint with other weights, without what belongs to the old ones.
 
-    That is the optimizer's state and the moving averages of `--store-ema`.
+    That is the optimizer's state, weights of the criterion's and the moving averages of `--store-ema`.
     """
     extra_state = {key: value for key, value in checkpoint.get("extra_state", {}).items() if key != "ema"}
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
-    return {**kept, "extra_state": extra_state, "model": state}
+    return {**kept, "criterion": None, "extra_state": extra_state, "model": state}
 
 
 def is_placeholder(name: str, tensor: torch.Tensor) -> bool:

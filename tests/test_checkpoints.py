@@ -73,6 +73,6 @@ def test_placeholders_that_nothing_fills_are_not_weights():
 
 def test_other_weights_take_no_optimizer_and_no_moving_average_along():
     checkpoint = {"model": {}, "last_optimizer_state": {}, "extra_state": {"ema": {}, "val_loss": 1.0}, "cfg": {}}
-    derived = derived_checkpoint(checkpoint, {"w": 1})
-    assert derived == {"model": {"w": 1}, "extra_state": {"val_loss": 1.0}, "cfg": {}}
+    derived = derived_checkpoint({**checkpoint, "criterion": {"projection": 1}}, {"w": 1})
+    assert derived == {"model": {"w": 1}, "criterion": None, "extra_state": {"val_loss": 1.0}, "cfg": {}}
     assert "ema" in checkpoint["extra_state"]

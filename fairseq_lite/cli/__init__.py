@@ -25,6 +25,7 @@ COMMANDS = {
     "shrink": "remove the pruned neurons of a checkpoint for good",
     "size": "list the bytes of checkpoints by part of the model",
     "sparsity": "tell which part of each component and layer of a checkpoint is pruned",
+    "take-layers": "take some layers of a checkpoint, for a student to start from",
     "user-dir": "print the path for fairseq's --user-dir",
 }
 

@@ -14,7 +14,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from hydra.errors import HydraException
 
 from fairseq_lite.archives import load_file
-from fairseq_lite.checkpoints import Checkpoint, build_model_of, shape_mismatches
+from fairseq_lite.checkpoints import Checkpoint, build_model_of, new_checkpoint, shape_mismatches
 from fairseq_lite.errors import UserError
 from fairseq_lite.explain import unreadable_checkpoint
 from fairseq_lite.models.fast_path import drop_fast_path_copies
@@ -129,14 +129,7 @@ def renamed(state: State, patterns: Sequence[Tuple[str, str]]) -> State:
 def checkpoint_of(options: argparse.Namespace, state: State, path: str) -> Checkpoint:
     """A checkpoint of `options.arch` that fairseq loads; raises UserError that lists every weight that does not fit."""
     keep_layers(options, state, path)
-    checkpoint = {
-        "args": None,
-        "cfg": _completed(options, path),
-        "model": state,
-        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "task_state": {},
-    }
+    checkpoint = new_checkpoint(_completed(options, path), state)
     model = _built(checkpoint, path)
     model.upgrade_state_dict(state)
     _take_placeholders(state, model.state_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Dict, List
+from typing import Any, Dict, Iterable, List, Sequence, Set
 
 from omegaconf import OmegaConf, open_dict
 from torch import Tensor
@@ -12,8 +12,31 @@ from torch import Tensor
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.sublayers import listed, renumbered
 
+# Options with an item for each layer of a side; fairseq's lightconv has a list where the others have text.
+_OF_EACH_LAYER = ("kernel_sizes", "kernel_size_list")
 # Options whose items name layers by number.
 _NAMING_LAYERS = ("softmax_layers", "softmax_sublayers")
+# A name in a state dict that belongs to a layer. roberta keeps its encoder one level deeper, a model of several
+# language pairs keeps one of each pair.
+_LAYER = re.compile(r"(?:models\.[^.]+\.)?(?P<side>encoder|decoder)\.(?:sentence_encoder\.)?layers\.(?P<number>\d+)\.")
+
+
+def layer_numbers(names: Iterable[str], side: str) -> Set[int]:
+    """The numbers of the layers of a side ("encoder" or "decoder") that names in a state dict belong to."""
+    return {int(match["number"]) for match in map(_LAYER.match, names) if match and match["side"] == side}
+
+
+def only_layers(named: Dict[str, Any], side: str, numbers: Sequence[int]) -> Dict[str, Any]:
+    """What belongs to the layers `numbers` of a side, numbered from 0 instead, and all that belongs to none of it."""
+    chosen = {}
+    for name, value in named.items():
+        match = _LAYER.match(name)
+        if match is None or match["side"] != side:
+            chosen[name] = value
+        elif int(match["number"]) in numbers:
+            begin, end = match.span("number")
+            chosen[f"{name[:begin]}{numbers.index(int(match['number']))}{name[end:]}"] = value
+    return chosen
 
 
 def _kept(args, side: str) -> List[int]:
@@ -25,10 +48,14 @@ def _kept(args, side: str) -> List[int]:
     return sorted({int(number) for number in numbers})
 
 
-def _settle(args, side: str, kept: List[int]) -> None:
-    sizes, layers = f"{side}_kernel_sizes", getattr(args, f"{side}_layers")
-    if getattr(args, sizes, None) and len(listed(getattr(args, sizes))) == layers:
-        setattr(args, sizes, ",".join(listed(getattr(args, sizes))[number] for number in kept))
+def settle_side(args, side: str, kept: List[int]) -> None:
+    """Let the options of a side describe the layers `kept` of those that they described, in place."""
+    layers = getattr(args, f"{side}_layers")
+    for name in (f"{side}_{option}" for option in _OF_EACH_LAYER):
+        given = getattr(args, name, None)
+        if given and len(listed(given)) == layers:
+            sizes = [listed(given)[number] for number in kept]
+            setattr(args, name, ",".join(sizes) if isinstance(given, str) else [int(size) for size in sizes])
     for name in _NAMING_LAYERS:
         if getattr(args, name, None):
             items = [renumbered(item, side, kept, layers) for item in listed(getattr(args, name))]
@@ -46,24 +73,15 @@ def settle_layers(args) -> Dict[str, List[int]]:
     kept = {side: _kept(args, side) for side in sides}
     with open_dict(args) if OmegaConf.is_config(args) else contextlib.nullcontext():
         for side in sides:
-            _settle(args, side, kept[side])
+            settle_side(args, side, kept[side])
     return kept
 
 
 def kept_weights(state: Dict[str, Tensor], kept: Dict[str, List[int]]) -> Dict[str, Tensor]:
     """The weights of the layers that are kept, renumbered; of a side that holds no others, the weights as they are."""
     for side, numbers in kept.items():
-        layer = re.compile(rf"{side}\.layers\.(\d+)\.")
-        found = {int(match[1]) for match in map(layer.match, state) if match}
-        if len(found) > len(numbers):
-            renumbered = {}
-            for name, tensor in state.items():
-                match = layer.match(name)
-                if match is None:
-                    renumbered[name] = tensor
-                elif int(match[1]) in numbers:
-                    renumbered[f"{side}.layers.{numbers.index(int(match[1]))}.{name[match.end() :]}"] = tensor
-            state = renumbered
+        if len(layer_numbers(state, side)) > len(numbers):
+            state = only_layers(state, side, numbers)
     return state
 
 

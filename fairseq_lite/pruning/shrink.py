@@ -7,7 +7,6 @@ import json
 from typing import Dict, Tuple
 
 import torch.nn as nn
-from fairseq.dataclass.utils import omegaconf_no_object_check
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 
@@ -19,6 +18,7 @@ from fairseq_lite.checkpoints import (
     model_of,
     model_options,
     require_finite,
+    with_model_options,
 )
 from fairseq_lite.errors import UserError
 from fairseq_lite.models.fast_path import drop_fast_path_copies
@@ -85,10 +85,7 @@ def _with_widths(cfg, architecture: str, widths: Dict[str, Widths]):
         OmegaConf.set_struct(options, False)
     for name, value in (("_name", architecture), ("arch", architecture), ("pruned_widths", json.dumps(widths))):
         setattr(options, name, value)
-    cfg = copy.deepcopy(cfg)
-    with omegaconf_no_object_check():
-        cfg["model"] = options
-    return cfg
+    return with_model_options(cfg, options)
 
 
 def cut_state(state: StateDict, cuts: Dict[str, Cut]) -> StateDict:

@@ -36,7 +36,8 @@ MOST_LAYERS, MOST_CHANNELS = 1_000, 1_000_000
 RANGES = (
     Range(r"(en|de)coder_layers", 0, MOST_LAYERS),
     Range(r"(.*_)?(attention|conv)_heads", 1, MOST_CHANNELS),
-    Range(r"(.*_)?(embed|input|output|feature|bottleneck)_dim", 1, MOST_CHANNELS),
+    Range(r"(.*_)?(embed|input|output|feature|bottleneck|pooler)_dim", 1, MOST_CHANNELS),
+    Range(r"(.*_)?hidden_size", 1, MOST_CHANNELS),
     Range(r"causal_window", 1),
     Range(r"max(_source|_target)?_positions", 1),
     Range(r"(.*_)?(dropout|layerdrop)", 0, 1, whole=False),

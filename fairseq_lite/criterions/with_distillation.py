@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any, Tuple
+from contextlib import nullcontext
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -11,11 +13,15 @@ from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from torch import Tensor
 
+from fairseq_lite.checkpoints import shape_mismatches
 from fairseq_lite.criterions.extension import register_extended, unwrapped
+from fairseq_lite.distillation.layers import LayerMatching, States
 from fairseq_lite.distillation.losses import distance_from
-from fairseq_lite.distillation.options import DistillationOptions, check, teacher_paths
-from fairseq_lite.distillation.teachers import Student, load_teachers
+from fairseq_lite.distillation.options import DistillationOptions, check, layer_pairs, teacher_paths
+from fairseq_lite.distillation.teachers import Student, load_teachers, place_beside
 from fairseq_lite.errors import ArgumentError, UserError
+
+logger = logging.getLogger(__name__)
 
 
 class Recorded:
@@ -49,10 +55,13 @@ DISTILLABLE_CRITERIONS = (
 class DistillationMixin:
     """Adds the distance from a teacher's predictions to the loss of training; validation is the base's.
 
-    The loss is (1 - w) base + w T^2 KL(teacher || student), summed over the predictions (Hinton et al., 2015).
+    The loss is (1 - w) base + w T^2 KL(teacher || student), summed over the predictions (Hinton et al., 2015). To each
+    prediction the error of the hidden states of --distillation-layers is added.
     """
 
     distillation: DistillationOptions
+    # A module once the student is known: its weights train and are saved with the criterion.
+    matching: Optional[LayerMatching]
     # in a tuple: a module that holds another one saves and trains its weights too
     _teachers: Tuple[BaseFairseqModel, ...] = ()
 
@@ -63,7 +72,7 @@ class DistillationMixin:
         if getattr(cfg, "regression_target", False):
             raise UserError("--regression-target: predicts no probabilities, which a teacher could teach; leave it out")
         criterion = super().build_criterion(cfg, task)
-        criterion.distillation = cfg
+        criterion.distillation, criterion.matching = cfg, None
         criterion._load_before_training(task)
         return criterion
 
@@ -72,10 +81,36 @@ class DistillationMixin:
         begin_epoch = task.begin_epoch
 
         def begin(epoch, model):
-            self._teachers_of(model)
+            place_beside(unwrapped(model), self._teachers_of(model))
             return begin_epoch(epoch, model)
 
         task.begin_epoch = begin
+
+    def meet(self, model: nn.Module) -> None:
+        """Make what trains beside the model, before the trainer asks for parameters.
+
+        Raises UserError for a teacher that does not fit, and for layers that it or the model has not.
+        """
+        pairs = layer_pairs(self.distillation)
+        if pairs:
+            (teacher,) = self._teachers_of(model)
+            self.matching = LayerMatching(pairs, unwrapped(model), teacher)
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Take the projections of a checkpoint; one that has none, as it was trained without, leaves them new.
+
+        Raises UserError for projections of other layers or widths.
+        """
+        if state_dict is None:
+            return logger.info("--distillation-layers: the checkpoint has no projections; they start anew")
+        wrong = shape_mismatches(state_dict, self.state_dict())
+        if wrong:
+            given = self.distillation.distillation_layers
+            raise UserError(
+                f"--distillation-layers {given}: the checkpoint was trained with others ({'; '.join(wrong)}); give them,"
+                " or start from what fairseq-lite take-layers or average makes of it"
+            )
+        return super().load_state_dict(state_dict, strict)
 
     def _teachers_of(self, model: nn.Module) -> Tuple[BaseFairseqModel, ...]:
         if not self._teachers:
@@ -96,17 +131,32 @@ class DistillationMixin:
 
         While the model is evaluated it is the base's own.
         """
-        options = self.distillation
-        if not model.training or options.distillation_weight == 0:
+        weight = self.distillation.distillation_weight
+        if not model.training or weight == 0 and not layer_pairs(self.distillation):
             return super().forward(model, sample, reduce=reduce)
         if not reduce:
             raise ArgumentError("reduce", reduce, "a teacher's part is only there as a sum; leave it at True")
         call = Recorded(model)
-        loss, sample_size, logging_output = super().forward(call, sample, reduce=True)
-        distance, count = self._distance(call, sample)
+        with self._watching(model) as states:
+            loss, sample_size, logging_output = super().forward(call, sample, reduce=True)
+            distance, count = self._distance(call, sample)
         logging_output.update(distillation_loss=distance.data, distillation_count=count)
-        weight = options.distillation_weight
-        return (1 - weight) * loss + weight * distance, sample_size, logging_output
+        loss = (1 - weight) * loss + weight * distance
+        if states is not None:
+            error = sample_size * self._layers_error(unwrapped(model), states, sample)
+            logging_output["distillation_layers_loss"] = error.data
+            loss = loss + self.distillation.distillation_layers_weight * error
+        return loss, sample_size, logging_output
+
+    def _watching(self, model: nn.Module):
+        """A context of the hidden states that are to match; of None if none are."""
+        if not layer_pairs(self.distillation):
+            return nullcontext()
+        (teacher,) = self._teachers_of(model)
+        return self.matching.watching(unwrapped(model), teacher)
+
+    def _layers_error(self, model: BaseFairseqModel, states: States, sample) -> Tensor:
+        return self.matching(*states, sample["net_input"]["src_tokens"].ne(model.encoder.dictionary.pad()))
 
     def _distance(self, call: Recorded, sample) -> Tuple[Tensor, int]:
         """T^2 KL(teacher || student) and the number of predictions that it is the sum over."""
@@ -137,12 +187,16 @@ class DistillationMixin:
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """What the base reports, and the teacher's part in bits for each prediction."""
+        """What the base reports, the teacher's part in bits for each prediction, and the error of the layers."""
         super().reduce_metrics(logging_outputs)
         count = sum(log.get("distillation_count", 0) for log in logging_outputs)
         if count > 0:
             total = sum(log.get("distillation_loss", 0) for log in logging_outputs)
             metrics.log_scalar("distillation_loss", float(total) / float(count) / math.log(2), float(count), round=3)
+        if any("distillation_layers_loss" in log for log in logging_outputs):
+            size = float(sum(log["sample_size"] for log in logging_outputs))
+            error = float(sum(log["distillation_layers_loss"] for log in logging_outputs))
+            metrics.log_scalar("distillation_layers_loss", error / size, size, round=5)
 
 
 for _name in DISTILLABLE_CRITERIONS:

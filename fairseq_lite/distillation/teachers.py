@@ -45,8 +45,16 @@ def load_teachers(paths: Sequence[str], student: Student) -> List[BaseFairseqMod
 
     Raises UserError that names the checkpoint which does not fit the student.
     """
-    weight = next(student.model.parameters())
-    return [_load(path, student).to(weight.device, weight.dtype) for path in paths]
+    teachers = [_load(path, student) for path in paths]
+    place_beside(student.model, teachers)
+    return teachers
+
+
+def place_beside(student: BaseFairseqModel, teachers: Sequence[BaseFairseqModel]) -> None:
+    """Bring teachers to the student's device and precision, in place."""
+    weight = next(student.parameters())
+    for teacher in teachers:
+        teacher.to(weight.device, weight.dtype)
 
 
 def _load(path: str, student: Student) -> BaseFairseqModel:

@@ -91,6 +91,13 @@ HOOKS = (
         "hooks.checked_loading:check_and_decompress_checkpoints",
     ),
     Hook(
+        "fairseq.trainer:Trainer.__init__",
+        ("self", "cfg", "task", "model", "criterion"),
+        "a criterion sees the model with the first batch, too late for weights of its own that depend on it",
+        "all; for criterions with `meet` only",
+        "hooks.met_models:let_criterions_meet_models",
+    ),
+    Hook(
         "fairseq.trainer:Trainer.train_step",
         ("self", "samples", "raise_oom"),
         "training a pruned model without its masks brings neurons back, which nothing else would say",

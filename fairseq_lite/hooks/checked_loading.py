@@ -30,6 +30,8 @@ def check_and_decompress_checkpoints() -> None:
         checkpoint = load(path, *args, **kwargs)
         require_model(checkpoint, path)
         require_literal_options(checkpoint, path)
+        # Old files lack it, and a criterion with weights of its own asks for it.
+        checkpoint.setdefault("criterion", None)
         return unsealed_checkpoint(checkpoint, local_path)
 
     checkpoint_utils.load_checkpoint_to_cpu = load_checked

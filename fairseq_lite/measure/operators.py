@@ -43,6 +43,13 @@ def addcmul(inputs, outputs):
     return 0 if first == second else prod(get_shape(outputs[0]))
 
 
+def lstm(inputs, outputs):
+    """Every matrix times each token of x: [..., C]; packed sentences come with their batch sizes before the state."""
+    is_packed = inputs[1].type().kind() == "TensorType"
+    shapes = [get_shape(weight) for weight in inputs[3 if is_packed else 2].node().inputs()]
+    return prod(get_shape(inputs[0])[:-1]) * sum(prod(shape) for shape in shapes if len(shape) == 2)
+
+
 def einsum(inputs, outputs):
     """A product of two tensors: each output element sums over the contracted indices."""
     equation = inputs[0].toIValue().replace(" ", "")
@@ -69,6 +76,7 @@ HANDLERS = {
     "aten::bmm": bmm_flop_jit,
     "aten::einsum": einsum,
     "aten::linear": linear_flop_jit,
+    "aten::lstm": lstm,
     "aten::matmul": matmul_flop_jit,
     "aten::mm": matmul_flop_jit,
     "aten::scaled_dot_product_attention": scaled_dot_product_attention,

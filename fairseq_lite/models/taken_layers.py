@@ -37,7 +37,7 @@ def take_layers(checkpoint: Checkpoint, path: str, layers: Dict[str, Sequence[in
 
 def _check(side: str, numbers: Sequence[int], count: int, path: str) -> None:
     if count == 0:
-        raise ArgumentError(side, _listed(numbers), f"{path} has no {side}; leave the option out")
+        raise ArgumentError(side, _listed(numbers), f"{path} has no such layers; leave the option out")
     if not numbers or list(numbers) != sorted(set(numbers)) or not 0 <= numbers[0] <= numbers[-1] < count:
         problem = f"{path} has layers 0 to {count - 1}; name some of them, each once, in rising order"
         raise ArgumentError(side, _listed(numbers), problem)

@@ -8,6 +8,9 @@ from commands import call
 from distilled import prepare
 from fairseq_cli import preprocess, train, validate
 
+from fairseq_lite.cli import main
+from fairseq_lite.explain import one_line
+
 MODEL = "--task translation -s de -t en --arch transformer_tiny"
 TRAINING = (
     f"{MODEL} --cpu --optimizer adam --lr 0.003 --batch-size 4 --num-workers 0 --data-buffer-size 0"
@@ -60,6 +63,25 @@ def test_a_weight_of_zero_trains_what_the_base_trains(data, teacher, tmp_path):
     plain = trained(data, tmp_path / "plain", "--criterion cross_entropy")
     options = f"--criterion cross_entropy_with_distillation --teacher {teacher} --distillation-weight 0"
     assert_same_weights(plain["model"], trained(data, tmp_path / "unweighted", options)["model"])
+
+
+def test_projections_of_layers_train_resume_and_stay_out_of_the_model(data, teacher, tmp_path):
+    """From a student of the teacher's layers, whose file has no projections, to the end with them and back."""
+    assert main(["take-layers", teacher, str(tmp_path / "taken.pt"), "--encoder", "1"]) == 0
+    wide = prepare(data, "cross_entropy", f"{MODEL} --encoder-embed-dim 32", seed=7).save(tmp_path / "wide.pt")
+    options = f"{DISTILLED} --teacher {wide} --encoder-layers 1 --distillation-layers 0:1"
+    start = f"{options} --finetune-from-model {tmp_path}/taken.pt"
+    first = trained(data, tmp_path / "parts", start, updates=2)
+    resumed, whole = trained(data, tmp_path / "parts", start), trained(data, tmp_path / "whole", start)
+    (name,) = first["criterion"]
+    assert name == "matching.projections.0:1.weight"
+    assert not first["criterion"][name].equal(whole["criterion"][name])
+    for part in ("model", "criterion"):
+        assert_same_weights(whole[part], resumed[part])
+    assert whole["model"].keys() == torch.load(tmp_path / "taken.pt")["model"].keys()
+    with pytest.raises(Exception, match="Cannot load model parameters") as error:
+        trained(data, tmp_path / "parts", start.replace("layers 0:1", "layers 0:0"), updates=6)
+    assert one_line(error.value).startswith("--distillation-layers 0:0: the checkpoint was trained with others")
 
 
 def test_pruning_with_a_teacher(data, teacher, tmp_path, caplog):

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from commands import call
 from distilled import ROBERTA, TRANSLATION, prepare, write_dictionaries
-from fairseq_cli import train
 
 from fairseq_lite.checkpoints import load_model, read_checkpoint
 from fairseq_lite.cli import main
@@ -119,7 +117,7 @@ MISTAKES = {
     "--encoder 0,3": "--encoder 0,3: {path} has layers 0 to 2",
     "--encoder 2,0": "--encoder 2,0: {path} has layers 0 to 2; name some of them, each once, in rising order",
     "--encoder 1,1": "--encoder 1,1: {path} has layers 0 to 2",
-    "--decoder 0": "--decoder 0: {path} has no decoder; leave the option out",
+    "--decoder 0": "--decoder 0: {path} has no such layers; leave the option out",
 }
 
 

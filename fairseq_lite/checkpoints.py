@@ -40,12 +40,12 @@ def require_model(checkpoint: Any, path: str) -> None:
     model, extra_state = checkpoint["model"], checkpoint.get("extra_state")
     if not isinstance(model, dict) or not all(map(torch.is_tensor, model.values())):
         raise UserError(f"{path}: its entry 'model' holds no weights by name; give what fairseq-train wrote")
-    _require_stored(model, path)
+    require_stored(model, path)
     if not isinstance(extra_state, dict) or "model" not in checkpoint["cfg"]:
         raise UserError(f"{path}: its options or its state of training are no checkpoint's of fairseq")
 
 
-def _require_stored(state: StateDict, path: str) -> None:
+def require_stored(state: StateDict, path: str) -> None:
     """Raise UserError for a tensor whose entries are not all in the file, such as a view that repeats one of them."""
     for name, tensor in state.items():
         dense = tensor.layout == torch.strided and tensor.device.type == "cpu"

@@ -29,12 +29,12 @@ def run(args) -> None:
 
 
 def _check_folder(output: str, source: str) -> None:
-    """Raise UserError where model.pt and dict.txt cannot be written into a folder, which may be a new one."""
+    """Raise UserError where the files of a model cannot be written into a folder, which may be a new one."""
     if os.path.exists(output) and not os.path.isdir(output):
         raise UserError(f"{output}: is a file; name a folder, for model.pt and dict.txt")
     if not os.path.isdir(output):
         return check_output(output.rstrip(os.sep))
-    for name in ("model.pt", "dict.txt"):
+    for name in ("model.pt", "dict.txt", "dict.label.txt"):
         check_output(os.path.join(output, name), [os.path.join(source, name)])
 
 
@@ -45,10 +45,11 @@ def _convert_file(format: str, source: str, output: str) -> Tuple[str, Checkpoin
 
 
 def _convert_folder(format: str, source: str, output: str) -> Tuple[str, Checkpoint]:
-    checkpoint, dictionary = FOLDER_CONVERTERS[format](source)
+    checkpoint, dictionaries = FOLDER_CONVERTERS[format](source)
     os.makedirs(output, exist_ok=True)
     path = os.path.join(output, "model.pt")
-    with write_atomically(os.path.join(output, "dict.txt"), text=True) as file:
-        dictionary.save(file)
+    for name, dictionary in dictionaries.items():
+        with write_atomically(os.path.join(output, name), text=True) as file:
+            dictionary.save(file)
     write_checkpoint(checkpoint, path)
     return path, checkpoint

@@ -1,11 +1,11 @@
-"""BERT encoders (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) as transformers saves them."""
+"""Encoders of BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) and of RoBERTa (Liu et al., 2019,
+https://arxiv.org/abs/1907.11692) as transformers saves them, with their heads."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from typing import Any, Dict, List, Tuple
+import re
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 from fairseq.data import Dictionary
@@ -13,15 +13,54 @@ from fairseq.data import Dictionary
 from fairseq_lite.checkpoints import Checkpoint, model_of, require_finite
 from fairseq_lite.converters.layer_norm import embedding_scale, make_up_for_eps
 from fairseq_lite.converters.published import State, checkpoint_of, refuse_options, renamed
+from fairseq_lite.converters.transformers_folder import file_of, read_json, read_vocabulary, read_weights
 from fairseq_lite.errors import UserError
 
-# BERT's special tokens in the places that fairseq's dictionary has for them; its tasks append <mask>.
-FIRST = ("[CLS]", "[PAD]", "[SEP]", "[UNK]")
-LAST = "[MASK]"
 
-# BERT's names of activations, and fairseq's.
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_accurate", "gelu_pytorch_tanh": "gelu_accurate", "relu": "relu"}
+class Family(NamedTuple):
+    """What tells the models of a `model_type` apart from those of the other."""
+
+    vocabularies: Tuple[str, ...]
+    # Special tokens in the places that fairseq's dictionary has for them; its tasks append <mask>.
+    first: Tuple[str, str, str, str]
+    last: str
+    # Names of activations, and fairseq's.
+    activations: Dict[str, str]
+    # Options as they must be; one that is not given is right.
+    required: Dict[str, Any]
+    # Rows of the positions that stand before that of the first token.
+    rows_of_padding: int
+    usual_eps: float
+
+
 _REQUIRED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+FAMILIES = {
+    "bert": Family(
+        vocabularies=("vocab.txt",),
+        first=("[CLS]", "[PAD]", "[SEP]", "[UNK]"),
+        last="[MASK]",
+        activations={
+            "gelu": "gelu",
+            "gelu_new": "gelu_accurate",
+            "gelu_pytorch_tanh": "gelu_accurate",
+            "relu": "relu",
+        },
+        required=_REQUIRED,
+        rows_of_padding=0,
+        usual_eps=1e-12,
+    ),
+    "roberta": Family(
+        vocabularies=("vocab.json", "tokenizer.json"),
+        first=("<s>", "<pad>", "</s>", "<unk>"),
+        last="<mask>",
+        # that of its head for masked words, whatever its layers have
+        activations={"gelu": "gelu"},
+        required={**_REQUIRED, "pad_token_id": 1},
+        rows_of_padding=2,
+        usual_eps=1e-5,
+    ),
+}
+_PAD = 1
 
 _SIZES = (
     "num_hidden_layers",
@@ -41,12 +80,14 @@ def _is_rate(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+# The name that fairseq's task and criterion of sentences look for.
+HEAD = "classification_heads.sentence_classification_head."
 _LAYER = r"^encoder\.layer\.(\d+)\."
-# Names in BERT's state dict, and fairseq's.
+# Names in the state dicts of both, and fairseq's.
 _KEYS = (
     (r"\.gamma$", ".weight"),
     (r"\.beta$", ".bias"),
-    (r"^bert\.", ""),
+    (r"^(?:bert|roberta)\.", ""),
     (_LAYER + r"attention\.self\.(query|key|value)\.", r"layers.\1.self_attn.\2_proj."),
     (r"\.query_proj\.", ".q_proj."),
     (r"\.key_proj\.", ".k_proj."),
@@ -62,6 +103,9 @@ _KEYS = (
     (r"^cls\.predictions\.transform\.LayerNorm\.", "lm_head.layer_norm."),
     (r"^cls\.predictions\.transform\.", "lm_head."),
     (r"^cls\.predictions\.(?:decoder\.)?", "lm_head."),
+    (r"^lm_head\.decoder\.", "lm_head."),
+    (r"^classifier\.(?=dense|out_proj)", HEAD),
+    (r"^classifier\.", HEAD + "out_proj."),
     (r"^(?=layers|embed_|layernorm_)", "sentence_encoder."),
     (r"^(?=sentence_encoder|lm_head)", "encoder."),
 )
@@ -70,47 +114,47 @@ _POSITIONS = "encoder.sentence_encoder.embed_positions.weight"
 _TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
 _OUTPUT = "encoder.lm_head."
 
-# What roberta has no place for: the pooler, the head for next sentences, and positions counted up.
+# What fairseq has no place for: a pooler without classes, the head for next sentences, and positions counted up.
 _DROPPED = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
 
 
-def convert_bert(folder: str) -> Tuple[Checkpoint, Dictionary]:
-    """Turn a folder of config.json, model.safetensors and vocab.txt into a checkpoint of `roberta` and its dictionary.
+def convert_bert(folder: str) -> Tuple[Checkpoint, Dict[str, Dictionary]]:
+    """Turn a folder of transformers, of a BERT or a RoBERTa, into a checkpoint of `roberta` and its dictionaries by file.
 
-    Raises UserError for a file that is missing or of another kind, and for a model with parts that roberta lacks,
-    all of which it lists.
+    The folder has config.json, model.safetensors or pytorch_model.bin, and the vocabulary. A finetuned model has a
+    dictionary of its classes too. Raises UserError for a file that is missing, damaged or of another kind, and for a
+    model with parts that roberta lacks, all of which it lists.
     """
-    paths = [os.path.join(folder, name) for name in ("config.json", "model.safetensors", "vocab.txt")]
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        raise UserError(f"{', '.join(missing)}: no such file; give the folder that transformers' save_pretrained wrote")
-    config_path, weights_path, vocabulary_path = paths
-    config = _read_config(config_path)
-    dictionary, rows = _dictionary(vocabulary_path)
-    state = renamed(_read_weights(weights_path), _KEYS)
-    _check_sizes(state, len(rows), config, folder)
+    config_path = file_of(folder, ["config.json"])
+    config, family = _read_config(config_path)
+    weights_path = file_of(folder, ["model.safetensors", "pytorch_model.bin"])
+    vocabulary_path = file_of(folder, family.vocabularies)
+    words, rows = _dictionary(vocabulary_path, family)
+    state = renamed(read_weights(weights_path), _KEYS)
+    _check_sizes(state, config, weights_path)
+    _check_entries(state, len(rows), vocabulary_path, weights_path)
     require_finite(state, weights_path)
-    state = _fairseq_weights(state, rows, config)
-    checkpoint = checkpoint_of(_options(config), state, weights_path)
+    state = _fairseq_weights(state, rows, config, family)
+    dictionaries = {"dict.txt": words, **_classes(state, config, config_path)}
+    checkpoint = checkpoint_of(_options(config, family), state, weights_path)
     model = model_of(checkpoint, weights_path)
     make_up_for_eps(model.encoder.sentence_encoder, config["layer_norm_eps"])
     checkpoint["model"] = model.state_dict()
-    return checkpoint, dictionary
+    return checkpoint, dictionaries
 
 
-def _read_config(path: str) -> Dict[str, Any]:
-    """BERT's options; raises UserError if they are another model's or ask for what roberta has not."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(config, dict) or config.get("model_type") != "bert":
-        found = config.get("model_type") if isinstance(config, dict) else None
-        raise UserError(f"{path}: model_type {found!r}; only 'bert' is converted")
-    config = {"layer_norm_eps": 1e-12, "hidden_act": "gelu", **_DROPOUTS, **_REQUIRED, **config}
+def _read_config(path: str) -> Tuple[Dict[str, Any], Family]:
+    """The model's options; raises UserError if they are another model's or ask for what roberta has not."""
+    config = read_json(path)
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in list(FAMILIES):
+        raise UserError(f"{path}: model_type {kind!r}; only {' and '.join(map(repr, FAMILIES))} are converted")
+    family = FAMILIES[kind]
+    config = {"layer_norm_eps": family.usual_eps, "hidden_act": "gelu", **_DROPOUTS, **family.required, **config}
     problems = [
-        f"{name} {config[name]!r} instead of {value!r}" for name, value in _REQUIRED.items() if config[name] != value
+        f"{name} {config[name]!r} instead of {value!r}"
+        for name, value in family.required.items()
+        if config[name] != value
     ]
     problems += [
         f"{name} {config.get(name)!r} is no number above 0" for name in _SIZES if not _is_size(config.get(name))
@@ -118,14 +162,14 @@ def _read_config(path: str) -> Dict[str, Any]:
     problems += [f"{name} {config[name]!r} is no rate from 0 to 1" for name in _DROPOUTS if not _is_rate(config[name])]
     if not _is_rate(config["layer_norm_eps"]) or config["layer_norm_eps"] == 0:
         problems.append(f"layer_norm_eps {config['layer_norm_eps']!r} is no number above 0")
-    if config["hidden_act"] not in (*_ACTIVATIONS,):
-        problems.append(f"hidden_act {config['hidden_act']!r} instead of one of {', '.join(_ACTIVATIONS)}")
+    if config["hidden_act"] not in list(family.activations):
+        problems.append(f"hidden_act {config['hidden_act']!r} instead of one of {', '.join(family.activations)}")
     refuse_options(path, problems)
-    return config
+    return config, family
 
 
-def _options(config: Dict[str, Any]) -> argparse.Namespace:
-    """BERT's options under fairseq's names."""
+def _options(config: Dict[str, Any], family: Family) -> argparse.Namespace:
+    """The options under fairseq's names."""
     return argparse.Namespace(
         arch="roberta",
         task="masked_lm",
@@ -134,77 +178,91 @@ def _options(config: Dict[str, Any]) -> argparse.Namespace:
         encoder_embed_dim=config["hidden_size"],
         encoder_ffn_embed_dim=config["intermediate_size"],
         encoder_attention_heads=config["num_attention_heads"],
-        max_positions=config["max_position_embeddings"],
-        activation_fn=_ACTIVATIONS[config["hidden_act"]],
+        max_positions=config["max_position_embeddings"] - family.rows_of_padding,
+        activation_fn=family.activations[config["hidden_act"]],
         dropout=config["hidden_dropout_prob"],
         attention_dropout=config["attention_probs_dropout_prob"],
     )
 
 
-def _dictionary(path: str) -> Tuple[Dictionary, List[int]]:
-    """The vocabulary as fairseq's dictionary, and of each of its entries, <mask> included, the row that BERT has."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            vocabulary = [line.rstrip("\n") for line in file]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 ({error}); give the vocabulary of a BERT") from None
+def _dictionary(path: str, family: Family) -> Tuple[Dictionary, List[int]]:
+    """The vocabulary as fairseq's dictionary, and of each of its entries, <mask> included, the row in the weights."""
+    vocabulary = read_vocabulary(path)
+    special = (*family.first, family.last)
     row = {word: i for i, word in enumerate(vocabulary)}
-    missing = [word for word in (*FIRST, LAST) if word not in row]
+    missing = [word for word in special if word not in row]
     if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; give the vocabulary of a BERT")
-    words = [word for word in vocabulary if word not in (*FIRST, LAST)]
+        raise UserError(f"{path}: lacks {', '.join(missing)}; give the vocabulary of the model")
+    words = [word for word in vocabulary if word not in special]
     dictionary = Dictionary()
     for word in words:
         dictionary.add_symbol(word)
-    clashes = [word for word in row if word == "<mask>" or dictionary.count[dictionary.index(word)] > 1]
+    clashes = [word for word in words if word == "<mask>" or dictionary.count[dictionary.index(word)] > 1]
     if clashes:
-        raise UserError(f"{path}: entries that stand twice or are fairseq's own symbols: {', '.join(clashes)}")
-    return dictionary, [row[word] for word in (*FIRST, *words, LAST)]
+        names = ", ".join(dict.fromkeys(clashes))
+        raise UserError(f"{path}: entries that stand twice or are fairseq's own symbols: {names}")
+    return dictionary, [row[word] for word in (*family.first, *words, family.last)]
 
 
-def _read_weights(path: str) -> State:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError:
-        raise UserError(f"{path}: the package safetensors reads it; pip install 'fairseq-lite[bert]'") from None
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
-    return {name: tensor.float() for name, tensor in state.items()}
+def _classes(state: State, config: Dict[str, Any], path: str) -> Dict[str, Dictionary]:
+    """The dictionary of a finetuned head's classes in its order, under the name of its file; none without a head."""
+    if HEAD + "out_proj.weight" not in state:
+        return {}
+    count = len(state[HEAD + "out_proj.weight"])
+    labels = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
+    names = [labels.get(str(i)) for i in range(count)] if isinstance(labels, dict) and len(labels) == count else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: id2label does not name the {count} classes that the weights tell apart")
+    dictionary = Dictionary()
+    for name in names:
+        # A class is one word to fairseq.
+        dictionary.add_symbol(re.sub(r"\s+", "_", name))
+    if len(dictionary) != dictionary.nspecial + count:
+        raise UserError(f"{path}: id2label names a class twice, or as fairseq names a symbol: {', '.join(names)}")
+    return {"dict.label.txt": dictionary}
 
 
-def _check_sizes(state: State, entries: int, config: Dict[str, Any], folder: str) -> None:
-    """Raise UserError unless all embeddings are there, with a row for each entry of the vocabulary."""
+def _check_sizes(state: State, config: Dict[str, Any], path: str) -> None:
+    """Raise UserError unless all embeddings are there, of the width of the model, and heads are whole."""
     missing = [name for name in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if name not in state]
     if missing:
-        raise UserError(f"{folder}: model.safetensors lacks the embeddings of a BERT: {', '.join(missing)}")
+        raise UserError(f"{path}: lacks the embeddings of a BERT: {', '.join(missing)}")
     width = config["hidden_size"]
     wrong = [n for n in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if state[n].dim() != 2 or state[n].size(1) != width]
     wrong += [name for name in (_TOKENS, _POSITIONS, _TOKEN_TYPES) if state[name].numel() == 0]
     if wrong:
-        raise UserError(f"{folder}: hidden_size {width}: not the width of {', '.join(sorted(set(wrong)))}")
+        raise UserError(f"{path}: hidden_size {width}: not the width of {', '.join(sorted(set(wrong)))}")
     head = [_OUTPUT + name for name in ("dense.bias", "layer_norm.weight", "layer_norm.bias", "bias")]
     lacking = [name for name in head if _OUTPUT + "dense.weight" in state and name not in state]
     if lacking:
-        raise UserError(f"{folder}: the head for masked words lacks {', '.join(lacking)}")
+        raise UserError(f"{path}: the head for masked words lacks {', '.join(lacking)}")
+    classes = HEAD + "out_proj.weight"
+    if classes in state and not {HEAD + "dense.weight", "pooler.dense.weight"} & set(state):
+        raise UserError(f"{path}: its head tells classes of tokens, not of sentences; fairseq has none for that")
+    if classes in state and state[classes].dim() != 2:
+        raise UserError(f"{path}: {classes} is {list(state[classes].shape)} and no matrix")
+
+
+def _check_entries(state: State, entries: int, vocabulary_path: str, path: str) -> None:
+    """Raise UserError unless each entry of the vocabulary has an embedding, and the other way round."""
     rows = state[_TOKENS].size(0)
     if rows != entries:
-        raise UserError(f"{folder}: vocab.txt has {entries} entries and model.safetensors embeds {rows}")
+        raise UserError(f"{path}: embeds {rows} entries, {vocabulary_path} has {entries}")
 
 
-def _fairseq_weights(state: State, rows: List[int], config: Dict[str, Any]) -> State:
-    """BERT's weights, under fairseq's names already, with the embeddings as fairseq has them."""
+def _fairseq_weights(state: State, rows: List[int], config: Dict[str, Any], family: Family) -> State:
+    """The weights, under fairseq's names already, with embeddings and heads as fairseq has them."""
+    if HEAD + "out_proj.weight" in state and HEAD + "dense.weight" not in state:
+        # BERT's pooler is the hidden layer of its classes.
+        state = renamed(state, [(r"^pooler\.dense\.", HEAD + "dense.")])
     state = {name: tensor for name, tensor in state.items() if not name.startswith(_DROPPED)}
-    pad = FIRST.index("[PAD]")
     scale = embedding_scale(config["layer_norm_eps"])
     tokens = state[_TOKENS][rows] * scale
-    tokens[pad] = 0
+    tokens[_PAD] = 0
     # Sentences are of token type 0, which adds the same at every position; fairseq counts those from behind padding.
-    positions = (state[_POSITIONS] + state.pop(_TOKEN_TYPES)[0]) * scale
+    positions = (state[_POSITIONS][family.rows_of_padding :] + state.pop(_TOKEN_TYPES)[0]) * scale
     state[_TOKENS] = tokens
-    state[_POSITIONS] = torch.cat([positions.new_zeros(pad + 1, positions.size(1)), positions])
+    state[_POSITIONS] = torch.cat([positions.new_zeros(_PAD + 1, positions.size(1)), positions])
     state["encoder.sentence_encoder.version"] = torch.tensor([3.0])
     if _OUTPUT + "dense.weight" in state:
         state[_OUTPUT + "bias"] = state[_OUTPUT + "bias"][rows]

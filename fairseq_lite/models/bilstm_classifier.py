@@ -1,7 +1,5 @@
 """A Bi-LSTM that tells classes of sentences (Tang et al., 2019, https://arxiv.org/abs/1903.12136)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
@@ -97,7 +95,7 @@ class BiLSTMClassifier(RobertaModel):
         super(RobertaModel, cls).add_args(parser)
 
     @classmethod
-    def build_model(cls, options: BiLSTMOptions, task) -> BiLSTMClassifier:
+    def build_model(cls, options: BiLSTMOptions, task) -> "BiLSTMClassifier":
         """The model without a head; raises UserError for less than one layer."""
         if options.encoder_layers < 1:
             raise UserError(f"--encoder-layers {options.encoder_layers}: must be at least 1")

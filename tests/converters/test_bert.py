@@ -169,9 +169,22 @@ def drop_and_reshape(state):
     state["adapter.weight"] = torch.zeros(1)
 
 
+def classes_of_tokens(state):
+    del state["pooler.dense.weight"], state["pooler.dense.bias"]
+    state["classifier.weight"], state["classifier.bias"] = torch.zeros(3, 32), torch.zeros(3)
+
+
 MISTAKES = {
+    "no_weights_at_all": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        ["model.safetensors or ", "pytorch_model.bin: no such file"],
+    ),
+    "classes_of_tokens": (
+        lambda folder: change_weights(folder, lambda state: classes_of_tokens(state)),
+        ["its head tells classes of tokens, not of sentences"],
+    ),
     "no_vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), ["vocab.txt: no such file"]),
-    "other_model": (lambda folder: change_config(folder, model_type="distilbert"), ["'distilbert'; only 'bert'"]),
+    "other_model": (lambda folder: change_config(folder, model_type="distilbert"), ["'distilbert'; only 'bert' and 'roberta'"]),
     "no_json": (lambda folder: (folder / "config.json").write_text("{"), ["config.json: not JSON"]),
     "options": (
         lambda folder: change_config(folder, position_embedding_type="relative_key", hidden_act="silu"),
@@ -214,7 +227,7 @@ MISTAKES = {
     ),
     "short_vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join(VOCABULARY[:-1]) + "\n"),
-        ["vocab.txt has 45 entries and model.safetensors embeds 46"],
+        ["model.safetensors: embeds 46 entries", "vocab.txt has 45"],
     ),
     "no_special_tokens": (
         lambda folder: (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n"),
@@ -225,6 +238,131 @@ MISTAKES = {
         ["stand twice or are fairseq's own symbols: word0, <s>"],
     ),
 }
+
+
+ROBERTA_VOCABULARY = ["<s>", "<pad>", "</s>", "<unk>", *WORDS, "<mask>"]
+
+
+def roberta(kind="RobertaModel", spread=0.1, **options):
+    """A random RoBERTa, whose positions begin behind two rows of padding."""
+    sizes = {**SIZES, "max_position_embeddings": SIZES["max_position_embeddings"] + 2, "type_vocab_size": 1}
+    options = {"vocab_size": len(ROBERTA_VOCABULARY), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **options}
+    config = transformers.RobertaConfig(**sizes, layer_norm_eps=1e-5, **options)
+    model = getattr(transformers, kind)(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += spread * torch.randn_like(parameter)
+    return model
+
+
+def save_roberta(model, folder, vocabulary_file="vocab.json"):
+    model.save_pretrained(folder)
+    numbers = {word: number for number, word in enumerate(ROBERTA_VOCABULARY)}
+    if vocabulary_file == "tokenizer.json":
+        special = [{"content": word, "id": numbers.pop(word)} for word in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")]
+        numbers = {"added_tokens": special, "model": {"type": "BPE", "vocab": numbers}}
+    (folder / vocabulary_file).write_text(json.dumps(numbers), encoding="utf-8")
+    return folder
+
+
+def roberta_batch(lengths, words=WORDS):
+    """Sentences whose symbols have the same numbers on both sides, [B, T]."""
+    rows = [torch.tensor([0, *(4 + torch.randint(len(words), (length - 2,))), 2]) for length in lengths]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1)
+
+
+def as_bin(folder):
+    """The weights in a file of torch.save."""
+    from safetensors.torch import load_file
+
+    torch.save(load_file(str(folder / "model.safetensors")), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("vocabulary_file", ["vocab.json", "tokenizer.json"])
+def test_hidden_states_and_words_of_a_roberta(vocabulary_file, convert, tmp_path):
+    theirs = roberta("RobertaForMaskedLM")
+    folder = save_roberta(theirs, tmp_path / "roberta", vocabulary_file)
+    as_bin(folder)
+    ours, dictionary = convert(folder)
+    assert dictionary.symbols == ROBERTA_VOCABULARY
+    tokens = roberta_batch((24, 7, 3))
+    there = tokens != 1
+    wanted = theirs(tokens, attention_mask=there.long(), output_hidden_states=True)
+    logits, extra = ours(tokens, return_all_hiddens=True)
+    for found, states in zip(extra["inner_states"], wanted.hidden_states):
+        torch.testing.assert_close(found.transpose(0, 1)[there], states[there], rtol=0, atol=1e-4)
+    # <pad> is never a word to guess; fairseq keeps its embedding 0.
+    words = [number for number in range(len(ROBERTA_VOCABULARY)) if number != 1]
+    torch.testing.assert_close(logits[there][:, words], wanted.logits[there][:, words], rtol=0, atol=1e-4)
+
+
+LABELS = {0: "very bad", 1: "good", 2: "fair"}
+
+
+@torch.no_grad()
+def test_classes_of_finetuned_models(convert, tmp_path):
+    makers = {
+        "bert": lambda: save(bert("BertForSequenceClassification", 0.1, id2label=LABELS), tmp_path / "bert"),
+        "roberta": lambda: save_roberta(
+            roberta("RobertaForSequenceClassification", id2label=LABELS), tmp_path / "roberta"
+        ),
+    }
+    for kind, make in makers.items():
+        folder = make()
+        theirs = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        ours, dictionary = convert(folder)
+        if kind == "bert":
+            tokens = batch(VOCABULARY, (9, 5), WORDS)
+            there, inputs = tokens != 0, for_fairseq(tokens, VOCABULARY, dictionary)
+        else:
+            inputs = tokens = roberta_batch((9, 5))
+            there = tokens != 1
+        wanted = theirs(tokens, attention_mask=there.long()).logits
+        found, _ = ours(inputs, classification_head_name="sentence_classification_head")
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+        labels = Dictionary.load(str(tmp_path / "out" / "dict.label.txt"))
+        assert labels.symbols[labels.nspecial :] == ["very_bad", "good", "fair"]
+
+
+ROBERTA_MISTAKES = {
+    "numbers": (
+        lambda folder: (folder / "vocab.json").write_text('{"<s>": 0, "a": 2}'),
+        "vocab.json: does not number its entries from 0, each once",
+    ),
+    "no_vocabulary": (lambda folder: (folder / "vocab.json").unlink(), "tokenizer.json: no such file"),
+    "padding": (lambda folder: change_config(folder, pad_token_id=0), "pad_token_id 0 instead of 1"),
+    "labels": (lambda folder: change_config(folder, id2label={"0": "a"}), "id2label does not name the 3 classes"),
+    "damaged": (
+        lambda folder: (as_bin(folder), (folder / "pytorch_model.bin").write_bytes(b"PK weights")),
+        "pytorch_model.bin: 10 bytes that are not a readable checkpoint",
+    ),
+    "code": (
+        lambda folder: (as_bin(folder), torch.save({"w": Dictionary}, folder / "pytorch_model.bin")),
+        "pytorch_model.bin: unsafe to load",
+    ),
+    "no_weights": (
+        lambda folder: (as_bin(folder), torch.save([torch.zeros(1)], folder / "pytorch_model.bin")),
+        "pytorch_model.bin: holds no weights by name",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def finetuned_roberta(tmp_path_factory):
+    model = roberta("RobertaForSequenceClassification", id2label=LABELS)
+    return save_roberta(model, tmp_path_factory.mktemp("mistakes") / "roberta")
+
+
+@pytest.mark.parametrize("mistake", ROBERTA_MISTAKES)
+def test_what_of_a_roberta_cannot_be_converted(mistake, finetuned_roberta, tmp_path, capsys):
+    folder, (change, part) = tmp_path / "roberta", ROBERTA_MISTAKES[mistake]
+    shutil.copytree(finetuned_roberta, folder)
+    change(folder)
+    assert main(["convert", "bert", str(folder), str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert part in line and str(folder) in line and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

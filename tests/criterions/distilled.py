@@ -52,9 +52,9 @@ class Training(NamedTuple):
         return str(path)
 
 
-def prepare(data, criterion, arguments, seed=1):
+def prepare(data, criterion, arguments, seed=1, dropout=NO_DROPOUT):
     """What fairseq-train makes of a command line; the model's random weights tell its words apart."""
-    given = [str(data), *NO_DROPOUT.split(), "--criterion", criterion, *arguments.split()]
+    given = [str(data), *dropout.split(), "--criterion", criterion, *arguments.split()]
     args = options.parse_args_and_arch(options.get_training_parser(), given)
     task = setup_task(args)
     torch.manual_seed(seed)

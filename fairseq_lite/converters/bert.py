@@ -119,7 +119,7 @@ _DROPPED = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
 
 
 def convert_bert(folder: str) -> Tuple[Checkpoint, Dict[str, Dictionary]]:
-    """Turn a folder of transformers, of a BERT or a RoBERTa, into a checkpoint of `roberta` and its dictionaries by file.
+    """Turn a folder of a BERT or RoBERTa of transformers into a checkpoint of `roberta` and dictionaries by file.
 
     The folder has config.json, model.safetensors or pytorch_model.bin, and the vocabulary. A finetuned model has a
     dictionary of its classes too. Raises UserError for a file that is missing, damaged or of another kind, and for a

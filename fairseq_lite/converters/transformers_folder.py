@@ -20,9 +20,7 @@ def file_of(folder: str, names: Sequence[str]) -> str:
     paths = [os.path.join(folder, name) for name in names]
     found = next(filter(os.path.isfile, paths), None)
     if found is None:
-        raise UserError(
-            f"{' or '.join(paths)}: no such file; give the folder that transformers' save_pretrained wrote"
-        )
+        raise UserError(f"{' or '.join(paths)}: no such file; give the folder that transformers' save_pretrained wrote")
     return found
 
 

@@ -107,8 +107,8 @@ class DistillationMixin:
         if wrong:
             given = self.distillation.distillation_layers
             raise UserError(
-                f"--distillation-layers {given}: the checkpoint was trained with others ({'; '.join(wrong)}); give them,"
-                " or start from what fairseq-lite take-layers or average makes of it"
+                f"--distillation-layers {given}: the checkpoint was trained with others ({'; '.join(wrong)}); give"
+                " them, or start from what fairseq-lite take-layers or average makes of it"
             )
         return super().load_state_dict(state_dict, strict)
 

@@ -1,4 +1,7 @@
-"""Hidden states of encoder layers, a student's against a teacher's (Romero et al., 2015; Sun et al., 2019)."""
+"""Hidden states of encoder layers, a student's against a teacher's.
+
+Romero et al., 2015, https://arxiv.org/abs/1412.6550; Sun et al., 2019, https://arxiv.org/abs/1908.09355.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ READERS = (
     "compress {bad} {out} --bits 4",
     "decompress {bad} {out}",
     "shrink {bad} {out}",
+    "take-layers {bad} {out} --encoder 0",
     "sparsity {bad}",
     "mult-adds {bad}",
     "latency {bad} --rounds 1 --batch-sizes 1",
@@ -45,6 +46,7 @@ WRITERS = (
     "compress {good} {out}",
     "decompress {small} {out}",
     "shrink {masked} {out}",
+    "take-layers {good} {out} --decoder 1",
     "sparsity {masked} --plot {out}",
 )
 BAD_OUTPUTS = ("folder", "in_a_missing_folder", "in_a_file", "the_input", "disk_full")
@@ -80,6 +82,9 @@ MISTYPED = (
     "decompress {good} {out} more",
     "shrink {good} {out}",
     "shrink {good} {out} --fast",
+    "take-layers {good} {out}",
+    "take-layers {good} {out} --encoder 0,7",
+    "take-layers {good} {out} --decoder one",
     "sparsity",
     "sparsity {masked} --plot {out}.txt",
     "size",

@@ -184,7 +184,10 @@ MISTAKES = {
         ["its head tells classes of tokens, not of sentences"],
     ),
     "no_vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), ["vocab.txt: no such file"]),
-    "other_model": (lambda folder: change_config(folder, model_type="distilbert"), ["'distilbert'; only 'bert' and 'roberta'"]),
+    "other_model": (
+        lambda folder: change_config(folder, model_type="distilbert"),
+        ["'distilbert'; only 'bert' and 'roberta'"],
+    ),
     "no_json": (lambda folder: (folder / "config.json").write_text("{"), ["config.json: not JSON"]),
     "options": (
         lambda folder: change_config(folder, position_embedding_type="relative_key", hidden_act="silu"),
@@ -246,8 +249,9 @@ ROBERTA_VOCABULARY = ["<s>", "<pad>", "</s>", "<unk>", *WORDS, "<mask>"]
 def roberta(kind="RobertaModel", spread=0.1, **options):
     """A random RoBERTa, whose positions begin behind two rows of padding."""
     sizes = {**SIZES, "max_position_embeddings": SIZES["max_position_embeddings"] + 2, "type_vocab_size": 1}
-    options = {"vocab_size": len(ROBERTA_VOCABULARY), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **options}
-    config = transformers.RobertaConfig(**sizes, layer_norm_eps=1e-5, **options)
+    config = transformers.RobertaConfig(
+        vocab_size=len(ROBERTA_VOCABULARY), pad_token_id=1, layer_norm_eps=1e-5, **sizes, **options
+    )
     model = getattr(transformers, kind)(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

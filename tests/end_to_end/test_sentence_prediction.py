@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checks import assert_same_weights
 
 from fairseq_lite.checkpoints import load_model
 
@@ -96,26 +97,63 @@ SIZES = (
 )
 
 
-@pytest.mark.parametrize("start", ["--finetune-from-model", "--restore-file"])
-def test_finetuning_starts_from_the_converted_model(start, run, plugin, pretrained, binarised, tmp_path):
-    # To the end of an epoch: the thread that reads ahead in fairseq can abort a process that ends before.
-    resets = ["--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler"]
-    run(
-        "fairseq-train", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
-        "--num-classes", 2, "--criterion", "sentence_prediction", "--init-token", 0, "--max-positions", POSITIONS,
-        "--arch", "roberta", *SIZES.split(), "--optimizer", "adam", "--lr", 0.01, "--batch-size", 30,
-        "--max-epoch", 6, "--num-workers", 0, "--no-epoch-checkpoints", "--disable-validation",
-        "--save-dir", tmp_path, start, pretrained / "model.pt", *(resets if start == "--restore-file" else []),
-    )  # fmt: skip
-    path = tmp_path / "checkpoint_last.pt"
-    process = run(
-        "fairseq-validate", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
-        "--criterion", "sentence_prediction", "--path", path, "--valid-subset", "valid", "--batch-size", 40,
-        "--log-format", "simple",
-    )  # fmt: skip
-    assert float(re.search(r"\| accuracy (\S+)", process.stdout + process.stderr)[1]) > 90
-    logits, _ = load_model(str(path))(torch.tensor([[0, 5, 6, 2]]), classification_head_name=HEAD)
+ROBERTA = f"--arch roberta {SIZES} --lr 0.01 --max-epoch 6"
+
+
+@pytest.fixture(scope="module")
+def train_classifier(run, plugin, binarised):
+    """Trains into a folder; returns the checkpoint."""
+
+    def train(folder, criterion, *options):
+        # To the end of an epoch: the thread that reads ahead in fairseq can abort a process that ends before.
+        run(
+            "fairseq-train", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
+            "--num-classes", 2, "--criterion", criterion, "--init-token", 0, "--max-positions", POSITIONS,
+            "--optimizer", "adam", "--batch-size", 30, "--num-workers", 0, "--no-epoch-checkpoints",
+            "--disable-validation", "--save-dir", folder, *options,
+        )  # fmt: skip
+        return folder / "checkpoint_last.pt"
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def finetuned(train_classifier, pretrained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetuned")
+    start = ["--finetune-from-model", pretrained / "model.pt"]
+    return train_classifier(folder, "sentence_prediction", *ROBERTA.split(), *start)
+
+
+@pytest.fixture(scope="module")
+def accuracy(run, plugin, binarised):
+    def accuracy(path):
+        process = run(
+            "fairseq-validate", binarised, "--user-dir", plugin, "--cpu", "--task", "sentence_prediction",
+            "--criterion", "sentence_prediction", "--path", path, "--valid-subset", "valid", "--batch-size", 40,
+            "--log-format", "simple",
+        )  # fmt: skip
+        return float(re.search(r"\| accuracy (\S+)", process.stdout + process.stderr)[1])
+
+    return accuracy
+
+
+def test_finetuning_starts_from_the_converted_model(finetuned, accuracy):
+    assert accuracy(finetuned) > 90
+    logits, _ = load_model(str(finetuned))(torch.tensor([[0, 5, 6, 2]]), classification_head_name=HEAD)
     assert logits.shape == (1, 2)
+
+
+def test_restoring_the_converted_model_is_finetuning_from_it(train_classifier, pretrained, finetuned, tmp_path):
+    resets = "--reset-optimizer --reset-dataloader --reset-meters --reset-lr-scheduler".split()
+    start = ["--restore-file", pretrained / "model.pt", *resets]
+    restored = train_classifier(tmp_path, "sentence_prediction", *ROBERTA.split(), *start)
+    assert_same_weights(*(load_model(str(path)).state_dict() for path in (restored, finetuned)))
+
+
+def test_a_bilstm_learns_from_the_finetuned_model(train_classifier, finetuned, accuracy, tmp_path):
+    options = "--arch bilstm_classifier --lr 0.01 --max-epoch 6 --distillation-weight 1 --teacher"
+    student = train_classifier(tmp_path, "sentence_prediction_with_distillation", *options.split(), finetuned)
+    assert accuracy(student) > 90
 
 
 def test_the_example_of_neuron_pruning(bert, sentences, tmp_path):

@@ -63,8 +63,8 @@ def test_a_batch_gives_what_each_sentence_gives_by_hand_whatever_the_padding(lay
     torch.testing.assert_close(alone, found[1:])
 
 
-def formula(v, e, l, h, p, c):
-    return v * e + 8 * h * (e + h + 2) + (l - 1) * 8 * h * (3 * h + 2) + p * (2 * h + 1) + c * (p + 1)
+def formula(v, e, layers, h, p, c):
+    return v * e + 8 * h * (e + h + 2) + (layers - 1) * 8 * h * (3 * h + 2) + p * (2 * h + 1) + c * (p + 1)
 
 
 def parameters(model):

@@ -1,4 +1,4 @@
-"""A student of some of a teacher's layers is the sub-model, whatever holds them: options, weights, widths of neurons."""
+"""A student of some of a teacher's layers is the model without the others: options, weights and widths of neurons."""
 
 import pytest
 import torch

@@ -1,5 +1,7 @@
-"""Encoders of BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) and of RoBERTa (Liu et al., 2019,
-https://arxiv.org/abs/1907.11692) as transformers saves them, with their heads."""
+"""Encoders of BERT and RoBERTa as transformers saves them, with their heads.
+
+Devlin et al., 2019, https://arxiv.org/abs/1810.04805; Liu et al., 2019, https://arxiv.org/abs/1907.11692.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +35,14 @@ class Family(NamedTuple):
     usual_eps: float
 
 
+_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_accurate", "gelu_pytorch_tanh": "gelu_accurate", "relu": "relu"}
 _REQUIRED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 FAMILIES = {
     "bert": Family(
         vocabularies=("vocab.txt",),
         first=("[CLS]", "[PAD]", "[SEP]", "[UNK]"),
         last="[MASK]",
-        activations={
-            "gelu": "gelu",
-            "gelu_new": "gelu_accurate",
-            "gelu_pytorch_tanh": "gelu_accurate",
-            "relu": "relu",
-        },
+        activations=_ACTIVATIONS,
         required=_REQUIRED,
         rows_of_padding=0,
         usual_eps=1e-12,
@@ -236,11 +234,13 @@ def _check_sizes(state: State, config: Dict[str, Any], path: str) -> None:
     lacking = [name for name in head if _OUTPUT + "dense.weight" in state and name not in state]
     if lacking:
         raise UserError(f"{path}: the head for masked words lacks {', '.join(lacking)}")
-    classes = HEAD + "out_proj.weight"
-    if classes in state and not {HEAD + "dense.weight", "pooler.dense.weight"} & set(state):
-        raise UserError(f"{path}: its head tells classes of tokens, not of sentences; fairseq has none for that")
-    if classes in state and state[classes].dim() != 2:
-        raise UserError(f"{path}: {classes} is {list(state[classes].shape)} and no matrix")
+    classes = state.get(HEAD + "out_proj.weight")
+    hidden = state.get(HEAD + "dense.weight", state.get("pooler.dense.weight"))
+    is_whole = all(matrix is not None and matrix.dim() == 2 for matrix in (classes, hidden))
+    if any(name.startswith(HEAD) for name in state) and not is_whole:
+        raise UserError(
+            f"{path}: its classifier is not one of sentences, of a hidden layer and an output, as fairseq's"
+        )
 
 
 def _check_entries(state: State, entries: int, vocabulary_path: str, path: str) -> None:

@@ -5,9 +5,9 @@ Romero et al., 2015, https://arxiv.org/abs/1412.6550; Sun et al., 2019, https://
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -21,8 +21,8 @@ from fairseq_lite.errors import UserError
 States = Tuple[Dict[int, Tensor], Dict[int, Tensor]]
 
 
-def _encoder(model: BaseFairseqModel) -> Optional[nn.Module]:
-    """A model's encoder, which roberta keeps one level deeper."""
+def _encoder(model: BaseFairseqModel) -> Any:
+    """A model's encoder, which roberta keeps one level deeper; None if it has none."""
     encoder = getattr(model, "encoder", None)
     return getattr(encoder, "sentence_encoder", encoder)
 
@@ -64,9 +64,8 @@ class LayerMatching(nn.Module):
     @contextmanager
     def watching(self, student: BaseFairseqModel, teacher: BaseFairseqModel) -> Iterator[States]:
         """Within, a forward pass of each model leaves the states that `forward` compares."""
-        with ExitStack() as stack:
-            sides = ((student, self.students), (teacher, self.teachers))
-            yield tuple(stack.enter_context(watched(model, numbers)) for model, numbers in sides)
+        with watched(student, self.students) as own, watched(teacher, self.teachers) as other:
+            yield own, other
 
     def forward(self, student: Dict[int, Tensor], teacher: Dict[int, Tensor], there: Tensor) -> Tensor:
         """The error, a mean over tokens and channels, summed over the pairs.

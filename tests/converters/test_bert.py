@@ -180,8 +180,8 @@ MISTAKES = {
         ["model.safetensors or ", "pytorch_model.bin: no such file"],
     ),
     "classes_of_tokens": (
-        lambda folder: change_weights(folder, lambda state: classes_of_tokens(state)),
-        ["its head tells classes of tokens, not of sentences"],
+        lambda folder: change_weights(folder, classes_of_tokens),
+        ["its classifier is not one of sentences"],
     ),
     "no_vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), ["vocab.txt: no such file"]),
     "other_model": (

@@ -238,9 +238,7 @@ def _check_sizes(state: State, config: Dict[str, Any], path: str) -> None:
     hidden = state.get(HEAD + "dense.weight", state.get("pooler.dense.weight"))
     is_whole = all(matrix is not None and matrix.dim() == 2 for matrix in (classes, hidden))
     if any(name.startswith(HEAD) for name in state) and not is_whole:
-        raise UserError(
-            f"{path}: its classifier is not one of sentences, of a hidden layer and an output, as fairseq's"
-        )
+        raise UserError(f"{path}: its classifier is not one of sentences, a hidden layer and an output, as fairseq's")
 
 
 def _check_entries(state: State, entries: int, vocabulary_path: str, path: str) -> None:

@@ -33,7 +33,8 @@ def run(args) -> None:
         print(f"{args.output} is a plain checkpoint; to make it small as {args.input} was, compress it again")
     sizes = " of ".join(f"{_entries(checkpoint):,}" for checkpoint in (part, whole))
     print(f"took {sizes} numbers of {args.input} into {args.output}")
-    print(f"train it by --finetune-from-model {args.output} with {' '.join(_flags(whole, part, args.output))}")
+    flags = " ".join(_flags(whole, part, args.output)) or "the options that it had"
+    print(f"train it by --finetune-from-model {args.output} with {flags}")
 
 
 def _layers(args) -> Dict[str, List[int]]:

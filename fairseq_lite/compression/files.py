@@ -23,7 +23,7 @@ _KEPT_EXTRA_STATE = ("train_iterator", "val_loss", "best")
 def compress(
     checkpoint: Checkpoint, scheme: Scheme, sparsity: float = 0.0, progress: Callable[[Iterable], Iterable] = iter
 ) -> Checkpoint:
-    """A checkpoint of fairseq with its model sealed, and without the optimizer's state, metrics and moving averages.
+    """A checkpoint of fairseq with its model sealed, and without what only training needs, as the optimizer's state.
 
     `sparsity` is the share of weights that are first set to zero, the smallest ones; `progress` wraps the iteration
     over the tensors' names. Raises ArgumentError for a share outside [0, 1) and for a pattern of `scheme.keep` that
@@ -36,7 +36,7 @@ def compress(
     extra_state = {key: value for key, value in checkpoint["extra_state"].items() if key in _KEPT_EXTRA_STATE}
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
     history = checkpoint["optimizer_history"][-1:]
-    return {**kept, "optimizer_history": history, "extra_state": extra_state, "model": sealed}
+    return {**kept, "criterion": None, "optimizer_history": history, "extra_state": extra_state, "model": sealed}
 
 
 def save_deflated(checkpoint: Checkpoint, file: IO) -> None:

@@ -9,7 +9,10 @@ import torch
 OPTIONS = "--max-update 5 --max-tokens 200 --dropout 0 --share-all-embeddings --ddp-backend legacy_ddp".split()
 FROZEN = "--arch t2r_transformer_tiny --task finetune_translation --train-only attention --weight-decay 0.1"
 PRUNED = "--criterion cross_entropy_with_pruning --pruning-target 0.5 --pruning-end 4 --pruning-steps 2"
-DISTILLED = "--criterion label_smoothed_cross_entropy_with_distillation --teacher {teacher} --distillation-top-k 6"
+DISTILLED = (
+    "--criterion label_smoothed_cross_entropy_with_distillation --teacher {teacher} --distillation-top-k 6"
+    " --encoder-embed-dim 32 --distillation-layers 0:1"
+)
 
 
 def train_in_two(train, folder, options):

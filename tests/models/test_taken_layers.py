@@ -18,6 +18,10 @@ MODELS = {
         " --decoder-layers 3 --decoder-kernel-sizes 3,5,7",
     ),
     "t2r": ("cross_entropy", f"{TRANSLATION} --arch t2r_transformer_tiny --decoder-layers 3 --encoder-layers 3"),
+    "evolved_transformer": (
+        "cross_entropy",
+        f"{TRANSLATION} --arch evolved_transformer_tiny --encoder-layers 3 --decoder-layers 3",
+    ),
     "lightconv": (
         "cross_entropy",
         f"{TRANSLATION} --arch lightconv --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-ffn-embed-dim 16"

@@ -22,6 +22,8 @@ from fairseq_lite.tasks.finetune import trainable_parameters
 
 REPETITIONS = 9
 TOKENS = 2048
+# in a dictionary, after the special entries
+FIRST_WORD = 4
 LANGUAGE_MODEL = (
     "t2r_transformer_lm_exp --decoder-layers 4 --decoder-attention-heads 4 --decoder-normalize-before"
     " --decoder-embed-dim 128 --decoder-input-dim 128 --decoder-output-dim 128 --decoder-ffn-embed-dim 512"
@@ -41,8 +43,12 @@ WORKS = {
 
 
 def sample(vocabulary: int, length: int, translates: bool) -> dict:
-    """A batch of random words without padding."""
-    words = torch.randint(4, vocabulary, (TOKENS // length, length))
+    """A batch of random words without padding, the nth most frequent with a share of 1 / n, as text has them.
+
+    What an adaptive softmax costs depends on it.
+    """
+    shares = 1 / torch.arange(1, vocabulary - FIRST_WORD + 1)
+    words = FIRST_WORD + torch.multinomial(shares, TOKENS, replacement=True).view(-1, length)
     lengths = torch.full((len(words),), length)
     net_input = {"src_tokens": words, "src_lengths": lengths}
     if translates:

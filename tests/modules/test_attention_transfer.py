@@ -10,6 +10,7 @@ from fairseq_lite.models.pruned import narrow
 from fairseq_lite.modules import FEATURE_MAPS, LSRA, LinearAttention
 from fairseq_lite.modules.attention_transfer import (
     DISTANCES,
+    LEAST_WEIGHT,
     AttentionTransfer,
     SoftmaxAttention,
     linear_attentions,
@@ -211,3 +212,14 @@ def test_half_types_give_a_distance_in_float32(measure):
     standin = AttentionTransfer(linear, measure)
     out, _ = standin(x, x, x)
     assert out.dtype == torch.bfloat16 and standin.distance.dtype == torch.float32
+
+
+def test_the_divergence_and_its_gradient_by_their_definition():
+    p, w = (torch.rand(2, H, 3, 5).softmax(-1) for _ in range(2))
+    p[..., -1], w[..., 0] = 0.0, 1e-9
+    w.requires_grad_()
+    naive = (torch.special.xlogy(p, p) - p * w.clamp(min=LEAST_WEIGHT).log()).sum(-1).mean(1)
+    found = DISTANCES["kl"](p, w, None)
+    torch.testing.assert_close(found, naive)
+    gradients = [torch.autograd.grad(distance.square().sum(), w)[0] for distance in (found, naive)]
+    torch.testing.assert_close(*gradients)

@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 FOLDERS = "fairseq_lite|examples|docs|benchmarks|tests|scripts|runtime"
 # Options of programs that are neither fairseq's nor in this repository: pip, npm, hydra and the like.
-FOREIGN = {"--no-build-isolation", "--no-deps", "--tokenize", "--config-dir", "--config-name"}
+FOREIGN = {"--no-build-isolation", "--no-deps", "--tokenize", "--config-dir", "--config-name", "--paired-bs"}
 # What the examples write.
 OUTPUTS = r"examples/\w+/(work|data|model)\b"
 SOURCES = ("fairseq_lite/**/*.py", "examples/**/*.py", "examples/**/*.sh", "benchmarks/*.py", "runtime/**/*.py")

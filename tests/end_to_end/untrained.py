@@ -64,8 +64,12 @@ _COMPOSED = {}
 
 
 def configured(parser, given):
-    """The configuration of a command line. Hydra's composition, which takes longest, is done once for each data set."""
-    args = options.parse_args_and_arch(parser, [*map(str, given)])
+    """The configuration of a command line, which is run in this process.
+
+    Hydra's composition, which takes longest, is done once for each data set. Data is read in this process too: torch
+    waits ten seconds for a process that it forked from one with as many threads as tests have.
+    """
+    args = options.parse_args_and_arch(parser, [*map(str, given), "--num-workers", "0"])
     key = (args.task, hasattr(args, "softmax_batch"))
     if key not in _COMPOSED:
         _COMPOSED[key] = convert_namespace_to_omegaconf(args)

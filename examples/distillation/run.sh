@@ -44,7 +44,9 @@ student() {
   bash "$here/../multi30k/train.sh" "$2" "$1" "${options[@]}"
   generate "$data/binary" "$1/checkpoints/checkpoint_last.pt" --beam 5 "$1/test.log"
   hypotheses "$1/test.log" "$1/translation.de"
-  echo "$(basename "$1") $(sacrebleu "$data/reference.de" --input "$1/translation.de" --metrics bleu --score-only)"
+  local bleu
+  bleu=$(sacrebleu "$data/reference.de" --input "$1/translation.de" --metrics bleu --score-only)
+  echo "$(basename "$1") $bleu"
 }
 
 for targets in ${TARGETS:=references best nearest}; do

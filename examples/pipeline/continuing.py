@@ -6,7 +6,6 @@ With --recurrent the decoder's attention to its past becomes linear.
 """
 
 import argparse
-import shlex
 
 from fairseq_lite.checkpoints import architecture_of, model_options, read_checkpoint
 
@@ -24,10 +23,9 @@ def options(checkpoint: str, recurrent: bool) -> str:
     elif recurrent and model.startswith("transformer"):
         model, linear = "t2r_transformer", f" --feature-map exp {LINEAR}"
     elif recurrent:
-        raise SystemExit(f"{checkpoint}: is a {name}; a transformer or a lite_transformer can become recurrent")
-    path = shlex.quote(checkpoint)
-    widths = f" --pruned-widths {path}" if prefix else ""
-    return f"--task finetune_translation --pretrained {path} --arch {prefix}{model}{widths}{linear}"
+        raise SystemExit(f"{checkpoint}: architecture {name}: only a transformer or lite_transformer becomes recurrent")
+    widths = f" --pruned-widths {checkpoint}" if prefix else ""
+    return f"--task finetune_translation --pretrained {checkpoint} --arch {prefix}{model}{widths}{linear}"
 
 
 def main() -> None:

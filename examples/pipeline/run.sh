@@ -34,7 +34,8 @@ trained() {
   fairseq-lite average "$folder/checkpoint_last.pt" "${!#}"
 }
 
-# continuing CHECKPOINT [--recurrent]: options that finetune a checkpoint, whose sizes are taken from it.
+# continuing CHECKPOINT [--recurrent]: options that finetune a checkpoint, whose sizes are taken from it. A step assigns
+# them before it trains, for within another command's arguments a failure would go unseen.
 continuing() {
   python "$here/continuing.py" "$@"
 }
@@ -45,20 +46,25 @@ student() {
 }
 
 pruned() {
-  trained "$updates" 1e-3 $(continuing "$1") --criterion ${base}_with_distillation_with_pruning "${teacher[@]}" \
+  local options
+  options=$(continuing "$1")
+  trained "$updates" 1e-3 $options --criterion ${base}_with_distillation_with_pruning "${teacher[@]}" \
     --pruning-target "${NEURONS:-0.3}" --pruning-end $((updates / 4)) "$2.masked"
   fairseq-lite shrink "$2.masked" "$2"
 }
 
 # A fifth of the updates trains the feature maps alone; the schedule is that of the rest.
 recurrent() {
-  local length=$((updates / 4)) transfer=$((updates / 20))
-  trained "$length" 1e-3 $(continuing "$1" --recurrent) --criterion ${base}_with_distillation "${teacher[@]}" \
+  local options length=$((updates / 4)) transfer=$((updates / 20))
+  options=$(continuing "$1" --recurrent)
+  trained "$length" 1e-3 $options --criterion ${base}_with_distillation "${teacher[@]}" \
     --attention-transfer kl --transfer-updates $transfer --total-num-update $((length - transfer)) "$2"
 }
 
 quantised() {
-  trained $((updates / 4)) 3e-4 $(continuing "$1") --criterion ${base}_with_distillation "${teacher[@]}" \
+  local options
+  options=$(continuing "$1")
+  trained $((updates / 4)) 3e-4 $options --criterion ${base}_with_distillation "${teacher[@]}" \
     --quantize-finetune "$bits" "$2.full"
   fairseq-lite compress "$2.full" "$2" --bits "$bits" --entropy-code
 }
@@ -68,9 +74,12 @@ exported() {
   fairseq-lite export "$1" "$3" --bits "$2" --data "$data/binary" --spm "$data/subwords.model" --beam 4
 }
 
-# measured NAME [BITS]: exports a checkpoint and translates the test set by the folder.
+# measured NAME: exports a checkpoint and translates the test set by the folder. In 8 bits, quantised weights keep their
+# values, and large products are integers.
 measured() {
-  once exported "$out/$1.pt" "${2:-32}" "$out/$1"
+  local bits=32
+  [ "$1" != quantised ] || bits=8
+  once exported "$out/$1.pt" "$bits" "$out/$1"
   once python "$here/measure.py" folder "$out/$1" "$data" "$out/$1.json"
 }
 
@@ -89,7 +98,7 @@ measured transformer
 before=transformer
 for step in "${steps[@]}"; do
   once "$step" "$out/$before.pt" "$out/$step.pt"
-  if [ "$step" = quantised ]; then measured quantised 4; else measured "$step"; fi
+  measured "$step"
   before=$step
 done
 python "$here/summary.py" "$out" fairseq transformer "${steps[@]}" --plot "$out/pipeline.png"

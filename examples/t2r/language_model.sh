@@ -38,6 +38,7 @@ declare -A ideas=(
   [t2r-64]="$t2r --causal-feature-dim 64"
   [t2r-64-transfer]="$t2r --causal-feature-dim 64 $(transfer)"
   [exp]="$exp"
+  [exp-transfer-alone]="$exp --attention-transfer kl --transfer-updates 100 --max-update 100"
   [exp-transfer]="$exp $(transfer)"
   [exp-transfer-mse]="$exp $(transfer mse)"
   [exp-transfer-longer]="$exp $(transfer kl 200)"

@@ -27,7 +27,9 @@ train() {
 evaluate() {
   generate "$data/binary" "$1/checkpoint_last.pt" --beam 5 "$1/test.log"
   hypotheses "$1/test.log" "$1/translation.de"
-  echo "$(basename "$1") $(sacrebleu "$data/reference.de" --input "$1/translation.de" --metrics bleu --score-only)"
+  local bleu
+  bleu=$(sacrebleu "$data/reference.de" --input "$1/translation.de" --metrics bleu --score-only)
+  echo "$(basename "$1") $bleu"
 }
 
 exp="--arch t2r_transformer_exp" both="--linear-attention causal,cross"

@@ -10,7 +10,7 @@ import torch.nn as nn
 from fairseq.models.transformer import TransformerDecoder, TransformerDecoderBase
 from fairseq.modules.transformer_layer import TransformerDecoderLayer, TransformerDecoderLayerBase
 
-from fairseq_lite.export.checks import require_type
+from fairseq_lite.export.checks import require_type, writer_of
 from fairseq_lite.export.embeddings import Positions, embedded
 from fairseq_lite.export.evolved import DecoderBranches, ParallelAttentions, swish
 from fairseq_lite.export.graph import Graph, Value
@@ -123,12 +123,6 @@ LAYERS = {
 }
 
 
-def layer_writer(layer: nn.Module, activation_fn: str, weights: Weights) -> DecoderLayer:
-    """The writer of a layer; raises UserError if there is none."""
-    require_type(layer, LAYERS)
-    return LAYERS[type(layer)](layer, activation_fn, weights)
-
-
 class DecoderWriter:
     """Writes fairseq's Transformer decoder with layers of its own or of this package, as the search asks for it."""
 
@@ -138,7 +132,7 @@ class DecoderWriter:
         self.weights = weights
         self.max_positions = decoder.max_positions()
         self.positions = Positions(decoder.embed_positions, self.max_positions, weights)
-        self.layers = [layer_writer(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
+        self.layers = [writer_of(layer, LAYERS)(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
         self.output = output_of(decoder, weights)
         self.vocabulary = self.output.vocabulary
         self.crosses = any(layer.source_parts for layer in self.layers)

@@ -9,7 +9,7 @@ import torch.nn as nn
 from fairseq.models.transformer import TransformerEncoder, TransformerEncoderBase
 from fairseq.modules.transformer_layer import TransformerEncoderLayer, TransformerEncoderLayerBase
 
-from fairseq_lite.export.checks import require_type
+from fairseq_lite.export.checks import require_type, writer_of
 from fairseq_lite.export.embeddings import Positions, embedded
 from fairseq_lite.export.evolved import EncoderBranches, gated_linear_unit
 from fairseq_lite.export.graph import Graph, Value
@@ -70,12 +70,6 @@ LAYERS = {
 }
 
 
-def layer_writer(layer: nn.Module, activation_fn: str, weights: Weights) -> EncoderLayer:
-    """The writer of a layer; raises UserError if there is none."""
-    require_type(layer, LAYERS)
-    return LAYERS[type(layer)](layer, activation_fn, weights)
-
-
 class EncoderWriter:
     """Writes fairseq's Transformer encoder with layers of its own or of this package."""
 
@@ -84,7 +78,7 @@ class EncoderWriter:
         self.encoder = encoder
         self.weights = weights
         self.positions = Positions(encoder.embed_positions, encoder.max_positions(), weights)
-        self.layers = [layer_writer(layer, encoder.cfg.activation_fn, weights) for layer in encoder.layers]
+        self.layers = [writer_of(layer, LAYERS)(layer, encoder.cfg.activation_fn, weights) for layer in encoder.layers]
         self.width = encoder.embed_tokens.embedding_dim
 
     def write(self, g: Graph, tokens: Value) -> Value:

@@ -33,7 +33,8 @@ class Float32:
             return g.weight(matrix.name, matrix.entries)
         codes, levels = found
         bits = bits_of(len(levels))
-        stored = g.weight(f"{matrix.name}.codes", pack(codes, bits)), g.weight(f"{matrix.name}.levels", levels)
+        kept = f"{matrix.name}.level_codes", f"{matrix.name}.levels"
+        stored = g.weight(kept[0], pack(codes, bits)), g.weight(kept[1], levels)
         width = matrix.entries.shape[1]
 
         def write(home: Graph) -> Value:

@@ -105,16 +105,13 @@ class ConvBranch(nn.Module, RememberedColumns):
     def step(self, x: Tensor, taps: Tensor, incremental_state: IncrementalState) -> Tensor:
         """Convolve the next columns x: [T, B, C] with the remembered ones; only causal kernels can."""
         assert self.causal, "incremental decoding needs a causal convolution"
-        past = self.past_columns(incremental_state)
-        if past is None:
-            past = x.new_zeros(self.kernel_size - 1, x.size(1), x.size(2))
-        columns = torch.cat([past, x], dim=0)
-        T = x.size(0)
-        out = torch.stack(
-            [last_column(columns[t : t + self.kernel_size], taps if taps.dim() == 2 else taps[t]) for t in range(T)]
+        columns = self.with_past(x, self.kernel_size, incremental_state)
+        return torch.stack(
+            [
+                last_column(columns[t : t + self.kernel_size], taps if taps.dim() == 2 else taps[t])
+                for t in range(x.size(0))
+            ]
         )
-        self.remember_columns(incremental_state, columns[T:])
-        return out
 
     def extra_repr(self) -> str:
         where = "causal" if self.causal else "centred"

@@ -47,21 +47,13 @@ class TemporalConv(nn.Conv1d, RememberedColumns):
         """
         if padding_mask is not None:
             x = x.masked_fill(padding_mask.to(torch.bool).transpose(0, 1).unsqueeze(-1), 0.0)
-        columns = self._with_past(x, incremental_state) if self.causal else self._centred(x)
+        taps = self.kernel_size[0]
+        columns = self.with_past(x, taps, incremental_state) if self.causal else self._centred(x)
         return super().forward(columns.permute(1, 2, 0)).permute(2, 0, 1)
 
     def _centred(self, x: Tensor) -> Tensor:
         before = (self.kernel_size[0] - 1) // 2
         return F.pad(x, (0, 0, 0, 0, before, self.kernel_size[0] - 1 - before))
-
-    def _with_past(self, x: Tensor, incremental_state: Optional[IncrementalState]) -> Tensor:
-        past = self.past_columns(incremental_state)
-        if past is None:
-            past = x.new_zeros(self.kernel_size[0] - 1, x.size(1), x.size(2))
-        columns = torch.cat([past, x], dim=0)
-        if incremental_state is not None:
-            self.remember_columns(incremental_state, columns[x.size(0) :])
-        return columns
 
 
 class SeparableConv(nn.Module):

@@ -7,7 +7,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from example_scripts import EXAMPLES
+
 # fairseq-train leaves a checkpoint behind.
 TRAIN = 'while [ "$1" != --save-dir ]; do shift; done; mkdir -p "$2"; echo weights >"$2/checkpoint_last.pt"'
 

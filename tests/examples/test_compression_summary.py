@@ -1,17 +1,10 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "compression" / "summary.py"
+from example_scripts import example
 
 
 @pytest.fixture(scope="module")
 def summary():
-    spec = importlib.util.spec_from_file_location("compression_summary", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("compression/summary.py")
 
 
 def test_table_compares_with_the_first_step(summary, tmp_path):

@@ -6,14 +6,14 @@ import re
 import sys
 
 import pytest
+from example_scripts import example
 from fairseq import options
 from fairseq_cli import generate
 from sacrebleu import sentence_bleu
-from stand_ins import EXAMPLES, TRAIN, StandIns
+from stand_ins import TRAIN, StandIns
 from untrained import binarise, configured, write_untrained
 
-sys.path.insert(0, str(EXAMPLES / "distillation"))
-import targets  # noqa: E402
+targets = example("distillation/targets.py")
 
 NBEST = """S-1\t▁a
 H-1\t-0.1\t▁the ▁cat

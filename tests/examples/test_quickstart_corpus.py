@@ -1,21 +1,15 @@
 """The quick start's corpus: what is kept, how it is cleaned, and that the splits share no string."""
 
-import importlib.util
 import json
 import zipfile
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "examples/quickstart/corpus.py"
+from example_scripts import example
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    spec = importlib.util.spec_from_file_location("quickstart_corpus", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("quickstart/corpus.py")
 
 
 def make_wheel(path, components):

@@ -1,15 +1,14 @@
 """The task of associative recall of examples/t2r."""
 
 import random
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from example_scripts import example
 from fairseq.data import Dictionary
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples/t2r"))
-import recall  # noqa: E402
+recall = example("t2r/recall.py")
 
 
 @pytest.mark.parametrize("pairs", recall.PAIRS)

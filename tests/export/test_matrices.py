@@ -112,6 +112,22 @@ def test_a_matrix_of_few_values_keeps_them_and_stays_small(bits, portable, shape
     assert len(model.SerializeToString()) < shape[0] * -(-shape[1] // 2) + bias.nbytes + 4500
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_matrix_of_few_values_beside_another(bits):
+    """Both in one product, and the first one's rows read too."""
+    few, other, x = random(16)[np.random.default_rng(1).integers(0, 16, (600, 250))], random(600, 250), random(9, 250)
+    way, matrices = matrices_of(bits, False), (Matrix("few", few), Matrix("other", other))
+    g = Graph("both")
+    rows = way.rows(g, g.input("ids", np.int64, ["M"]), matrices[0])
+    y = way.product(g, g.input("x", np.float32, ["N", 250]), matrices, g.weight("bias", np.zeros(1200, np.float32)))
+    g.output("rows", rows, np.float32, ["M", 250])
+    g.output("y", y, np.float32, ["N", 1200])
+    rows, y = session_of(g.model({})).run(None, {"ids": np.arange(600), "x": x})
+    np.testing.assert_allclose(rows, few, rtol=0, atol=np.abs(few).max() / 254 + 1e-6)
+    for found, weight in zip(np.split(y, 2, axis=1), (few, other)):
+        assert np.linalg.norm(found - x @ weight.T) <= ERRORS[bits] * np.linalg.norm(x @ weight.T)
+
+
 def test_extreme_products_of_8_bits_do_not_overflow():
     """All entries at the ends of their range, where sums of int8 overflow on some processors."""
     weight = np.sign(random(512, 512))

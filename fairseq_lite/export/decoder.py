@@ -17,7 +17,7 @@ from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.layers import Residual, activation, feed_forward, scaled_by_head
 from fairseq_lite.export.mixers import mixer
 from fairseq_lite.export.output import output_of
-from fairseq_lite.export.rows import State
+from fairseq_lite.export.rows import State, as_many_rows
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.models.evolved_layers import EvolvedTransformerDecoderLayer
@@ -176,7 +176,7 @@ class DecoderWriter:
         x = self.weights.layer_norm(body, x, self.decoder.layer_norm)
         if self.decoder.project_out_dim is not None:
             x = self.weights.linear(body, x, self.decoder.project_out_dim)
-        return self.output.logits(body, x), after
+        return self.output.logits(body, as_many_rows(body, x, tokens)), after
 
     def _embedded(self, g: Graph, tokens: Value, step: Value) -> Value:
         decoder = self.decoder

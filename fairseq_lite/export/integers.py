@@ -11,24 +11,27 @@ from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.matrices import Quantised, joined, with_rows
 
-# The middle of uint8, which stands for zero.
-ZERO = 128
+# Entries of a matrix: int8 from -LARGEST to LARGEST.
 LARGEST = 127
+# Entries of x: uint8 around MIDDLE. Processors without AVX512-VNNI add the products of two pairs in 16 bits, which hold
+# 2 * 127 * 127, but not 2 * 255 * 127. So x has 7 bits.
+MIDDLE = 64
+REACH = 63
 # No scale is less, so that a row of zeros has one.
 LEAST_SCALE = 1e-30
 
 
 def quantised(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """matrix: [out, in] as codes around ZERO, uint8: [out, in], and the scale of each row, [out, 1]."""
+    """matrix: [out, in] as codes, int8: [out, in], and the scale of each row, [out, 1]."""
     scale = np.maximum(np.abs(matrix).max(1, keepdims=True), LEAST_SCALE) / np.float32(LARGEST)
-    return (np.rint(matrix / scale) + ZERO).astype(np.uint8), scale.astype(np.float32)
+    return np.rint(matrix / scale).astype(np.int8), scale.astype(np.float32)
 
 
 class EightBits(Quantised):
-    """Integers around 128 with one scale a row; x is quantised too, with one scale a row of its own.
+    """Integers with one scale a row; x is quantised too, with one scale a row of its own.
 
-    So a sentence's result does not depend on its batch. Both sides are uint8: with int8 on one side, processors
-    without AVX512-VNNI let sums overflow.
+    So a sentence's result does not depend on its batch. Of the pairs of types that MatMulInteger takes, onnxruntime has
+    fast kernels for uint8 times int8.
     """
 
     bits = 8
@@ -53,8 +56,7 @@ class EightBits(Quantised):
             return home.op("Div", largest, home.constant(np.float32(LARGEST)))
 
         def write_codes(home: Graph) -> Value:
-            steps = home.op("Round", home.op("Div", entries, scales))
-            return home.op("Cast", home.op("Add", steps, home.constant(np.float32(ZERO))), to=TensorProto.UINT8)
+            return home.op("Cast", home.op("Round", home.op("Div", entries, scales)), to=TensorProto.INT8)
 
         scales = g.derived(("scales of levels", matrix.name), write_scales)
         return g.derived(("codes of levels", matrix.name), write_codes), scales
@@ -65,21 +67,20 @@ class EightBits(Quantised):
 
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         codes, scales = self._whole(g, matrices)
-        zero = g.constant(np.uint8(ZERO))
         largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=1)
         largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
-        steps = g.op("Mul", x, g.op("Div", g.constant(np.float32(LARGEST)), largest))
+        steps = g.op("Mul", x, g.op("Div", g.constant(np.float32(REACH)), largest))
         # Cast cuts off: half a step more rounds
-        shifted = g.op("Add", steps, g.constant(np.float32(ZERO + 0.5)))
-        integers = g.op("MatMulInteger", g.op("Cast", shifted, to=TensorProto.UINT8), codes, zero, zero)
+        shifted = g.op("Cast", g.op("Add", steps, g.constant(np.float32(MIDDLE + 0.5))), to=TensorProto.UINT8)
+        integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
         y = g.op("Mul", g.op("Mul", g.op("Cast", integers, to=TensorProto.FLOAT), scales), largest)
         return y if bias is None else g.op("Add", y, bias)
 
     def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
-        """Codes, [in, out], and what sums of products with them in steps of 1 / LARGEST are multiplied by, [out]."""
+        """Codes, [in, out], and what sums of products with them in steps of 1 / REACH are multiplied by, [out]."""
         stored = [self._stored(g, matrix) for matrix in matrices]
         codes = [
-            with_rows(g, values[0], matrix, np.full((1, matrix.entries.shape[1]), ZERO, np.uint8))
+            with_rows(g, values[0], matrix, np.zeros((1, matrix.entries.shape[1]), np.int8))
             for values, matrix in zip(stored, matrices)
         ]
         scales = [
@@ -91,7 +92,7 @@ class EightBits(Quantised):
             g.derived(("codes transposed", *keys), lambda home: home.op("Transpose", codes, perm=[1, 0])),
             g.derived(
                 ("scales in steps", *keys),
-                lambda home: home.op("Div", home.reshape(scales, -1), home.constant(np.float32(LARGEST))),
+                lambda home: home.op("Div", home.reshape(scales, -1), home.constant(np.float32(REACH))),
             ),
         )
 
@@ -101,6 +102,5 @@ class EightBits(Quantised):
 
 
 def _scaled(g: Graph, codes: Value, scales: Value) -> Value:
-    """uint8 around 128 times scales that broadcast."""
-    signed = g.op("Sub", g.op("Cast", codes, to=TensorProto.FLOAT), g.constant(np.float32(ZERO)))
-    return g.op("Mul", signed, scales)
+    """Integers times scales that broadcast."""
+    return g.op("Mul", g.op("Cast", codes, to=TensorProto.FLOAT), scales)

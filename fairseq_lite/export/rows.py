@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Protocol, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from fairseq_lite.export.graph import Graph, Value
 
@@ -57,11 +57,21 @@ class Decoder(Protocol):
 
 
 class Typed(NamedTuple):
-    """A value with what a loop or branch must declare of it."""
+    """A value with what a loop or branch must declare of it.
+
+    Args:
+        first: name of the first axis, for values of a loop that have the same number there
+    """
 
     value: Value
     dtype: type
     rank: int
+    first: Optional[str] = None
+
+    @property
+    def shape(self) -> List[Optional[str]]:
+        """Its axes."""
+        return [self.first, *[None] * (self.rank - 1)] if self.rank else []
 
 
 Group = List[Value]
@@ -72,6 +82,21 @@ def typed(state: State) -> Typed:
     return Typed(state.value, state.dtype, len(state.shape))
 
 
+def per_row(values: Sequence[Typed]) -> List[Typed]:
+    """The values with their first axis named, where they have one."""
+    return [value._replace(first="rows") for value in values]
+
+
+def as_many_rows(g: Graph, x: Value, tokens: Value) -> Value:
+    """x: [N, C] as it is, but known to have as many rows as tokens: int64 [N].
+
+    onnxruntime writes in place only where it knows sizes to be equal, and reshapes hide that from it. The products with
+    a vocabulary are large enough for that to cost time.
+    """
+    ones = g.op("Pow", tokens, g.constant(0))
+    return g.op("Gather", x, g.op("CumSum", ones, g.constant(0), exclusive=1))
+
+
 def loop_in_groups(
     g: Graph,
     body: Graph,
@@ -80,7 +105,7 @@ def loop_in_groups(
     write: Callable[[Graph, List[Group]], Tuple[Value, Sequence[Group]]],
 ) -> List[Group]:
     """Add a loop over several groups of states; `write` takes and returns them group by group."""
-    states = [(state.value, state.dtype, [None] * state.rank) for group in groups for state in group]
+    states = [(state.value, state.dtype, state.shape) for group in groups for state in group]
     sizes = [len(group) for group in groups]
 
     def turn(body: Graph, _: Value, values: List[Value]):
@@ -101,7 +126,7 @@ def choose(
     for name, write in (("then", then), ("otherwise", otherwise)):
         body = g.body(name)
         for state in write(body):
-            body.result(state.value, state.dtype, [None] * state.rank)
+            body.result(state.value, state.dtype, state.shape)
         branches.append(body)
     return list(g.branch(condition, *branches))
 

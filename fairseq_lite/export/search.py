@@ -12,7 +12,7 @@ import numpy as np
 
 from fairseq_lite.export.endings import Endings, Hypotheses, Rows, by_score, collect, no_hypotheses
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.rows import SENTENCE, Decoder, Group, Typed, choose, loop_in_groups, typed
+from fairseq_lite.export.rows import SENTENCE, Decoder, Group, Typed, choose, loop_in_groups, per_row, typed
 from fairseq_lite.export.selection import Candidates, Selection
 from fairseq_lite.export.word_scores import Corrections, Sentences, Words, WordScores
 
@@ -167,7 +167,7 @@ class _Steps:
         """Run steps of several hypotheses a sentence until a sentence is finished."""
         outer = self.outer
         finished = Typed(outer.op("Less", self.view.longest, outer.constant(0)), np.bool_, 1)
-        groups = [progress.typed(), [finished], kept.typed(), self._typed_rows(rows)]
+        groups = [per_row(progress.typed()), [finished], kept.typed(), per_row(self._typed_rows(rows))]
         body = outer.body("steps", home=outer)
         last = loop_in_groups(outer, body, outer.op("Not", self.search.greedy), groups, self._beam_step)
         return Progress(*last[0]), last[1][0], Hypotheses(*last[2]), last[3]
@@ -176,8 +176,8 @@ class _Steps:
         progress, kept = Progress(*groups[0]), Hypotheses(*groups[2])
         rows = [body.op("Gather", value, progress.parents) for value in groups[3]]
         scores, history, rows = self._step(body, progress, rows)
-        best, words = self._by_rules(body, scores, history, progress.step, self.selection.top)
-        found = self.selection.together(body, best, words, progress.sums, self.first_rows)
+        top = lambda g, scores: self.selection.top(g, scores, progress.sums, self.first_rows)  # noqa: E731
+        found = Candidates(*self._by_rules(body, scores, history, progress.step, top, 2))
         length = body.op("Add", progress.step, body.constant(1))
         some = body.op("Or", self.endings.any(body, self.endings.first(body, found.words)), self._last(body, progress))
         end = _Ending(self, kept, found, history, length)
@@ -191,7 +191,7 @@ class _Steps:
         outer, greedy = self.outer, self.search.greedy
         step, parents, words, sums = progress.typed()
         body = outer.body("greedy_steps", home=outer)
-        groups = [[step, words, sums], self._typed_rows(rows)]
+        groups = [per_row([step, words, sums]), per_row(self._typed_rows(rows))]
         (length, words, sums), rows = loop_in_groups(outer, body, greedy, groups, self._greedy_step)
         column = outer.constant([1])
         found = Candidates(outer.op("Unsqueeze", sums, column), outer.op("Unsqueeze", words, column), self.first_rows)
@@ -208,7 +208,7 @@ class _Steps:
         step, words, sums = groups[0]
         progress = Progress(step, words, words, sums)
         scores, history, rows = self._step(body, progress, groups[1], alone=True)
-        best, words = self._by_rules(body, scores, history, step, self.selection.best)
+        best, words = self._by_rules(body, scores, history, step, self.selection.best, 1)
         length = body.op("Add", step, body.constant(1))
         some = body.op("Or", self.endings.any(body, words), self._last(body, progress))
         return body.op("Not", some), [[length, words, body.op("Add", sums, best)], rows]
@@ -223,16 +223,15 @@ class _Steps:
         history = body.op("Concat", rows[-1], newest, axis=1)
         return scores, history, [*after, history]
 
-    def _by_rules(self, body: Graph, scores: Value, history: Value, step: Value, select) -> List[Value]:
-        """What `select` finds in the log-probabilities, under the rules that hold at this step."""
+    def _by_rules(self, body: Graph, scores: Value, history: Value, step: Value, select, rank: int) -> List[Value]:
+        """What `select` finds in the log-probabilities, sums and then ids, under the rules that hold at this step."""
 
         def special(g: Graph) -> Sequence[Typed]:
             return plain(g, self.rules.constrain(g, scores, history, step, self.view, self.beam))
 
         def plain(g: Graph, scores: Value = scores) -> Sequence[Typed]:
-            best, words = select(g, scores)
-            rank = 2 if select == self.selection.top else 1
-            return [Typed(best, np.float32, rank), Typed(words, np.int64, rank)]
+            sums, *ids = select(g, scores)
+            return [Typed(sums, np.float32, rank), *(Typed(value, np.int64, rank) for value in ids)]
 
         return choose(body, self.rules.is_special(body, step), special, plain)
 

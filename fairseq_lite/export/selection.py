@@ -36,12 +36,11 @@ class Selection:
     def __init__(self, g: Graph, vocabulary: int, beam: Value):
         self.block = block_size(vocabulary)
         self.blocks = vocabulary // self.block
-        beam = g.op("Reshape", beam, g.constant([1]))
+        self.beam = g.op("Reshape", beam, g.constant([1]))
         # twice as many as there are beams, because half of them may be eos
-        wanted = g.op("Mul", beam, g.constant(2))
-        self.top_blocks = g.op("Min", wanted, g.constant(self.blocks))
-        self.per_row = g.op("Min", wanted, g.op("Mul", self.top_blocks, g.constant(self.block)))
-        self.in_all = g.op("Min", wanted, g.op("Mul", beam, self.per_row))
+        wanted = g.op("Mul", self.beam, g.constant(2))
+        self.top_blocks = g.op("Min", wanted, g.op("Mul", self.beam, g.constant(self.blocks)))
+        self.in_all = g.op("Min", wanted, g.op("Mul", self.top_blocks, g.constant(self.block)))
 
     def best(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
         """The best word of each row: log-probability [n], word [n]."""
@@ -53,33 +52,32 @@ class Selection:
         first = g.op("Mul", g.op("Squeeze", block, g.constant([1])), g.constant(self.block))
         return self._max(g, maxima), g.op("Add", first, inside)
 
-    def top(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
-        """The best words of each row: log-probabilities [n, K], words [n, K]."""
-        if self.block == 1:
-            return g.op("TopK", scores, self.per_row, outputs=2)
-        blocks, maxima = self._maxima(g, scores)
-        _, chosen = g.op("TopK", maxima, self.top_blocks, outputs=2)
-        found = g.op("GatherND", blocks, g.op("Unsqueeze", chosen, g.constant([2])), batch_dims=1)
-        best, places = g.op("TopK", g.op("Flatten", found, axis=1), self.per_row, outputs=2)
-        size = g.constant(self.block)
-        block = g.op("GatherElements", chosen, g.op("Div", places, size), axis=1)
-        return best, g.op("Add", g.op("Mul", block, size), g.op("Mod", places, size))
-
-    def together(self, g: Graph, best: Value, words: Value, sums: Value, first_rows: Value) -> Candidates:
-        """The best continuations of each sentence.
+    def top(self, g: Graph, scores: Value, sums: Value, first_rows: Value) -> Candidates:
+        """The best continuations of each sentence: those of its rows are found together.
 
         Args:
-            best, words: what `top` found: [n, K]
+            scores: log-probabilities [n, V]
             sums: sum of log-probabilities of each row so far: [n]
             first_rows: first row of each sentence, int64: [b, 1]
         """
-        total = g.op("Add", best, g.op("Unsqueeze", sums, g.constant([1])))
-        # a row whose scores are not numbers is dead
-        total = g.op("Where", g.op("IsNaN", total), g.constant(-np.inf), total)
-        shape = g.op("Concat", g.op("Shape", first_rows, start=0, end=1), g.constant([-1]), axis=0)
-        sums, places = g.op("TopK", g.op("Reshape", total, shape), self.in_all, outputs=2)
-        words = g.op("GatherElements", g.op("Reshape", words, shape), places, axis=1)
-        return Candidates(sums, words, g.op("Add", g.op("Div", places, self.per_row), first_rows))
+        by_sentence = g.op("Concat", g.constant([-1]), self.beam, axis=0)
+        sums = g.op("Reshape", sums, by_sentence)
+        blocks, maxima = self._maxima(g, scores)
+        maxima = g.op("Reshape", maxima, g.op("Concat", by_sentence, g.constant([self.blocks]), axis=0))
+        maxima = _flat(g, _alive(g, g.op("Add", maxima, g.op("Unsqueeze", sums, g.constant([2])))))
+        _, chosen = g.op("TopK", maxima, self.top_blocks, outputs=2)
+        rows = g.op("Div", chosen, g.constant(self.blocks))
+        inside = g.op("Reshape", blocks, g.op("Concat", g.op("Shape", first_rows, start=0, end=1), g.constant([-1, self.block]), axis=0))
+        column = g.constant([2])
+        found = g.op("GatherND", inside, g.op("Unsqueeze", chosen, column), batch_dims=1)
+        so_far = g.op("Unsqueeze", g.op("GatherElements", sums, rows, axis=1), column)
+        found = _flat(g, _alive(g, g.op("Add", found, so_far)))
+        sums, places = g.op("TopK", found, self.in_all, outputs=2)
+        size = g.constant(self.block)
+        block = g.op("GatherElements", chosen, g.op("Div", places, size), axis=1)
+        words = g.op("Mul", g.op("Mod", block, g.constant(self.blocks)), size)
+        parents = g.op("Add", g.op("Div", block, g.constant(self.blocks)), first_rows)
+        return Candidates(sums, g.op("Add", words, g.op("Mod", places, size)), parents)
 
     def _maxima(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
         blocks = g.op("Reshape", scores, g.constant([-1, self.blocks, self.block]))
@@ -87,3 +85,12 @@ class Selection:
 
     def _max(self, g: Graph, scores: Value) -> Value:
         return g.op("ReduceMax", scores, g.constant([1]), keepdims=0)
+
+
+def _alive(g: Graph, sums: Value) -> Value:
+    """A row whose scores are not numbers is dead."""
+    return g.op("Where", g.op("IsNaN", sums), g.constant(-np.inf), sums)
+
+
+def _flat(g: Graph, x: Value) -> Value:
+    return g.op("Flatten", x, axis=1)

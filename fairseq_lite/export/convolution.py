@@ -9,11 +9,16 @@ import torch
 
 from fairseq_lite.export.affines import array_of
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.rows import ROW, State
-from fairseq_lite.export.source import Source
+from fairseq_lite.export.rows import ROW, State, Typed, choose
+from fairseq_lite.export.source import Source, joined_heads
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import DynamicConv
 from fairseq_lite.modules.conv_branch import ConvBranch
+
+# onnxruntime convolves each channel by itself. Where at least so many channels share a kernel and sentences are short, a
+# product with a matrix is faster, although it multiplies more numbers.
+LEAST_SHARING = 8
+LONG = 128
 
 
 def gated(g: Graph, x: Value) -> Value:
@@ -33,6 +38,28 @@ def depthwise_over(g: Graph, x: Value, taps: Value, source: Source, channels: in
     return g.reshape(g.op("Transpose", convolved, perm=[0, 2, 1]), -1, channels)
 
 
+def shift_matrices(g: Graph, taps: Value, source: Source, sizes: Tuple[int, int], left: int) -> Value:
+    """Kernels as matrices: [H, S, S], whose products with sentences convolve them, from taps: [H, K].
+
+    Column s of row t has the tap s - t + left. So the rows are one row, shifted: copies of it, one after the other, cut
+    into rows that are shorter by one.
+
+    Args:
+        sizes: H, K
+        left: columns of zeros before each sentence
+    """
+    heads, width = sizes
+    zeros = g.op("Expand", g.constant(np.zeros((1, 1), np.float32)), g.shape(heads, source.length))
+    first = lambda home: home.op("Slice", taps, home.constant([left]), home.constant([width]), home.constant([1]))  # noqa: E731
+    last = lambda home: home.op("Slice", taps, home.constant([0]), home.constant([left]), home.constant([1]))  # noqa: E731
+    row = g.op("Concat", g.derived(("first", taps), first), zeros, g.derived(("last", taps), last), axis=1)
+    row = g.op("Unsqueeze", row, g.constant([1]))
+    shorter = source.length_plus(g, width - 1)
+    rows = g.reshape(g.op("Expand", row, g.shape(1, source.length, 1)), heads, -1)
+    cut = g.op("Slice", rows, g.constant([0]), g.op("Mul", source.length, shorter), g.constant([1]))
+    return g.op("Slice", g.reshape(cut, heads, source.length, shorter), g.constant([0]), source.length, g.constant([2]))
+
+
 def depthwise_last(g: Graph, columns: Value, taps: Value) -> Value:
     """Convolve columns: [N, K, C] into the last one with taps: [C, K]; returns [N, C]."""
     by_tap = g.derived(("by tap", taps), lambda home: home.op("Transpose", taps, perm=[1, 0]))
@@ -49,6 +76,10 @@ def with_last(g: Graph, past: Value, x: Value, kernel_size: int, channels: int) 
     """The columns past: [N, K - 1, C] and x: [N, C]; returns [N, K, C], and of these the last K - 1."""
     columns = g.op("Concat", past, g.reshape(x, -1, 1, channels), axis=1)
     return columns, g.op("Slice", columns, g.constant([1]), g.constant([kernel_size]), g.constant([1]))
+
+
+def _rows(x: Value) -> List[Typed]:
+    return [Typed(x, np.float32, 2)]
 
 
 class Convolution:
@@ -70,11 +101,15 @@ class Convolution:
         x = self.weights.linear(g, x, self.module.linear1)
         return gated(g, x) if self.module.glu else x
 
-    def _shared_taps(self, g: Graph) -> Value:
-        """The kernel of each channel: [C, K], from those of the heads, which are what is stored."""
+    def _taps(self, g: Graph) -> Value:
+        """The kernel of each head: [H, K]."""
         with torch.no_grad():
             taps = array_of(self.module.taps(torch.empty(0)))
-        stored = g.weight(f"{self.weights.names.of(self.module.weight)}.taps", taps)
+        return g.weight(f"{self.weights.names.of(self.module.weight)}.taps", taps)
+
+    def _taps_of_channels(self, g: Graph) -> Value:
+        """The kernel of each channel: [C, K]."""
+        stored = self._taps(g)
         repeat = np.repeat(np.arange(self.heads), self.channels // self.heads)
         return g.derived(("taps", stored), lambda home: home.op("Gather", stored, home.constant(repeat), axis=0))
 
@@ -90,8 +125,19 @@ class Convolution:
         return self.weights.linear(g, convolved, self.module.linear2)
 
     def _shared_over(self, g: Graph, x: Value, source: Source) -> Value:
-        pads = [self.module.left, self.kernel_size - 1 - self.module.left]
-        return depthwise_over(g, x, self._shared_taps(g), source, self.channels, pads)
+        left = self.module.left
+
+        def by_channel(g: Graph) -> List[Typed]:
+            pads = [left, self.kernel_size - 1 - left]
+            return _rows(depthwise_over(g, x, self._taps_of_channels(g), source, self.channels, pads))
+
+        def by_kernel(g: Graph) -> List[Typed]:
+            matrices = shift_matrices(g, self._taps(g), source, (self.heads, self.kernel_size), left)
+            return _rows(joined_heads(g, g.op("MatMul", matrices, source.heads(g, x, self.heads)), self.channels))
+
+        if self.channels < LEAST_SHARING * self.heads:
+            return by_channel(g)[0].value
+        return choose(g, source.shorter_than(g, LONG), by_kernel, by_channel)[0]
 
     def _dynamic_over(self, g: Graph, x: Value, source: Source) -> Value:
         """Each position's kernel times the window that it lies in."""
@@ -120,7 +166,7 @@ class Convolution:
         if self.dynamic:
             convolved = self._dynamic_step(g, x, columns)
         else:
-            convolved = depthwise_last(g, columns, self._shared_taps(g))
+            convolved = depthwise_last(g, columns, self._taps_of_channels(g))
         return self.weights.linear(g, convolved, self.module.linear2), [remembered]
 
     def _dynamic_step(self, g: Graph, x: Value, columns: Value) -> Value:

@@ -128,7 +128,8 @@ def choose(
         for state in write(body):
             body.result(state.value, state.dtype, state.shape)
         branches.append(body)
-    return list(g.branch(condition, *branches))
+    values = g.branch(condition, *branches)
+    return [values] if isinstance(values, Value) else list(values)
 
 
 def _split(values: Sequence[Value], sizes: Sequence[int]) -> List[Group]:

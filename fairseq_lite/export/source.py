@@ -38,6 +38,14 @@ class Source:
         """The mask for products, in which an infinite one could meet a zero, [B, 1, 1, S]."""
         return self._mask(g, FINITE)
 
+    def length_plus(self, g: Graph, more: int) -> Value:
+        """S + more, int64: [1]."""
+        return g.op("Add", self.length, g.constant([more]))
+
+    def shorter_than(self, g: Graph, length: int) -> Value:
+        """Whether S is less than `length`, bool: []."""
+        return g.op("Less", g.op("Squeeze", self.length), g.constant(length))
+
     def without_padding(self, g: Graph, x: Value) -> Value:
         """x: [B * S, C] with zeros on padding."""
         return g.op("Mul", x, self.kept_rows)

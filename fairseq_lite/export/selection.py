@@ -36,11 +36,15 @@ class Selection:
     def __init__(self, g: Graph, vocabulary: int, beam: Value):
         self.block = block_size(vocabulary)
         self.blocks = vocabulary // self.block
-        self.beam = g.op("Reshape", beam, g.constant([1]))
+        beam = g.op("Reshape", beam, g.constant([1]))
         # twice as many as there are beams, because half of them may be eos
-        wanted = g.op("Mul", self.beam, g.constant(2))
-        self.top_blocks = g.op("Min", wanted, g.op("Mul", self.beam, g.constant(self.blocks)))
+        wanted = g.op("Mul", beam, g.constant(2))
+        blocks = g.op("Mul", beam, g.constant(self.blocks))
+        self.top_blocks = g.op("Min", wanted, blocks)
         self.in_all = g.op("Min", wanted, g.op("Mul", self.top_blocks, g.constant(self.block)))
+        # shapes: the rows of a sentence together, their blocks, the words in these
+        self.by_row, self.by_block = g.shape(-1, beam), g.shape(-1, blocks)
+        self.by_word = g.shape(-1, blocks, self.block)
 
     def best(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
         """The best word of each row: log-probability [n], word [n]."""
@@ -60,20 +64,14 @@ class Selection:
             sums: sum of log-probabilities of each row so far: [n]
             first_rows: first row of each sentence, int64: [b, 1]
         """
-        by_sentence = g.op("Concat", g.constant([-1]), self.beam, axis=0)
-        sums = g.op("Reshape", sums, by_sentence)
         blocks, maxima = self._maxima(g, scores)
-        maxima = g.op("Reshape", maxima, g.op("Concat", by_sentence, g.constant([self.blocks]), axis=0))
-        maxima = _flat(g, _alive(g, g.op("Add", maxima, g.op("Unsqueeze", sums, g.constant([2])))))
-        _, chosen = g.op("TopK", maxima, self.top_blocks, outputs=2)
-        rows = g.op("Div", chosen, g.constant(self.blocks))
-        inside = g.op("Reshape", blocks, g.op("Concat", g.op("Shape", first_rows, start=0, end=1), g.constant([-1, self.block]), axis=0))
-        column = g.constant([2])
-        found = g.op("GatherND", inside, g.op("Unsqueeze", chosen, column), batch_dims=1)
-        so_far = g.op("Unsqueeze", g.op("GatherElements", sums, rows, axis=1), column)
-        found = _flat(g, _alive(g, g.op("Add", found, so_far)))
-        sums, places = g.op("TopK", found, self.in_all, outputs=2)
-        size = g.constant(self.block)
+        maxima = g.op("Add", maxima, g.op("Unsqueeze", sums, g.constant([1])))
+        _, chosen = g.op("TopK", g.op("Reshape", _alive(g, maxima), self.by_block), self.top_blocks, outputs=2)
+        row, size, column = g.op("Div", chosen, g.constant(self.blocks)), g.constant(self.block), g.constant([2])
+        found = g.op("GatherND", g.op("Reshape", blocks, self.by_word), g.op("Unsqueeze", chosen, column), batch_dims=1)
+        so_far = g.op("GatherElements", g.op("Reshape", sums, self.by_row), row, axis=1)
+        found = _alive(g, g.op("Add", found, g.op("Unsqueeze", so_far, column)))
+        sums, places = g.op("TopK", g.op("Flatten", found, axis=1), self.in_all, outputs=2)
         block = g.op("GatherElements", chosen, g.op("Div", places, size), axis=1)
         words = g.op("Mul", g.op("Mod", block, g.constant(self.blocks)), size)
         parents = g.op("Add", g.op("Div", block, g.constant(self.blocks)), first_rows)
@@ -91,6 +89,3 @@ def _alive(g: Graph, sums: Value) -> Value:
     """A row whose scores are not numbers is dead."""
     return g.op("Where", g.op("IsNaN", sums), g.constant(-np.inf), sums)
 
-
-def _flat(g: Graph, x: Value) -> Value:
-    return g.op("Flatten", x, axis=1)

@@ -53,6 +53,7 @@ setup(
         ],
         "examples": ["onnx", "rouge-score", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
+        "docs": ["mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8"],
         "rouge": ["rouge-score"],
     },
     entry_points={"console_scripts": ["fairseq-lite = fairseq_lite.cli:main"]},

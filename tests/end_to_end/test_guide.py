@@ -14,7 +14,7 @@ from processes import run_script
 pytest.importorskip("onnxruntime", reason="the official fairseq's Python has none")
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "small_transformer.md"
-BLOCK = re.compile(r"^```bash\n(.*?)^```|((?:^ {4}.*\n)+)", re.M | re.S)
+BLOCK = re.compile(r"^```bash\n(.*?)^```|((?:^ {4}[^\n]*\n)+)", re.M | re.S)
 # A command of fairseq's or of fairseq-lite's, without a pipe: started from a process that has imported torch.
 HEAVY = re.compile(r"(fairseq-[a-z-]+) [^|]*$")
 

@@ -1,6 +1,6 @@
 """Lightweight and dynamic convolution of this package against fairseq's, from the same input and parameters.
 
-    python benchmarks/depthwise_conv.py [--quick] [--threads N] [--output docs/depthwise_conv.md]
+    python benchmarks/depthwise_conv.py [--quick] [--threads N] [--output FILE.md]
 
 Each time is that of the whole operator on the CPU: softmax of the taps (for dynamic convolution after the linear map
 that predicts them) and convolution. fairseq has two paths for each: its default, a band matrix per sequence (for

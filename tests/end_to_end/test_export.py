@@ -1,4 +1,4 @@
-"""Exported folders against fairseq's commands, over the commands that README prints."""
+"""Exported folders against fairseq's commands, over the commands that docs/guides/small_transformer.md prints."""
 
 import pytest
 from checks import perplexity

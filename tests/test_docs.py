@@ -1,6 +1,7 @@
 """What the pages name is there: files, subcommands of fairseq-lite, and options."""
 
 import argparse
+import csv
 import re
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,14 @@ def test_links_lead_to_files(page):
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [t for t in targets if not t.startswith(("http", "mailto:")) and not (page.parent / t).exists()]
     assert not missing
+
+
+def test_the_chart_of_readme_shows_the_figures_of_the_benchmarks():
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "benchmarks.md").read_text().splitlines()]
+    with open(ROOT / "docs" / "benchmarks" / "result.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            figures = [row["beam"], row["bleu"], row["ms"]]
+            assert any(cells[1:4] == figures for cells in rows), row
 
 
 @pages

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mkdocstrings", reason="the extra docs is not installed")
-pytest.importorskip("material", reason="the extra docs is not installed")
-
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
-
+build = pytest.importorskip("mkdocs.commands.build", reason="the extra docs is not installed").build
+load_config = pytest.importorskip("mkdocs.config").load_config
 ROOT = Path(__file__).parents[1]
 LINKS = "# Page\n\n[a](none.md) [b](page.md#none) [c](../tests/none.py) [whole](page.md#page)\n"
 

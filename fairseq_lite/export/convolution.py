@@ -15,8 +15,8 @@ from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import DynamicConv
 from fairseq_lite.modules.conv_branch import ConvBranch
 
-# onnxruntime convolves each channel by itself. Where at least so many channels share a kernel and sentences are short, a
-# product with a matrix is faster, although it multiplies more numbers.
+# onnxruntime convolves each channel by itself. Where at least so many channels share a kernel and sentences are short,
+# a product with a matrix is faster, although it multiplies more numbers.
 LEAST_SHARING = 8
 LONG = 128
 

@@ -88,4 +88,3 @@ class Selection:
 def _alive(g: Graph, sums: Value) -> Value:
     """A row whose scores are not numbers is dead."""
     return g.op("Where", g.op("IsNaN", sums), g.constant(-np.inf), sums)
-

@@ -1,6 +1,12 @@
 """Packaging of fairseq-lite; fairseq itself comes with one of the extras ve, fixed and legacy."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION: dict = {}
+exec((HERE / "fairseq_lite/version.py").read_text(encoding="utf-8"), VERSION)
 
 # Every distribution of fairseq owns site-packages/fairseq, so none can be a plain requirement.
 # The versions beside each are those it was tested with and breaks without: torchaudio only because
@@ -30,17 +36,23 @@ FAIRSEQ = {
 
 setup(
     name="fairseq-lite",
-    version="0.1.0",
+    version=VERSION["VERSION"],
     description="Small and fast sequence models as a fairseq plugin",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     author="fairseq_lite authors",
     license="MIT",
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
-        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3{minor}" for minor in ("", ".9", ".10", ".11", ".12")),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
     packages=find_packages(include=["fairseq_lite*"]),
+    package_data={"fairseq_lite": ["py.typed"]},
     python_requires=">=3.9",
     install_requires=["torch>=1.12", "numpy", "sacrebleu", "fvcore", "rich"],
     extras_require={
@@ -48,7 +60,18 @@ setup(
         "bert": ["safetensors"],
         "export": ["onnx", "sentencepiece"],
         "test": [
-            *("pytest", "pytest-xdist", "ruff", "mypy", "rouge-score", "safetensors", "tokenizers", "sentencepiece"),
+            *(
+                "build",
+                "setuptools>=70.1",
+                "pytest",
+                "pytest-xdist",
+                "ruff",
+                "mypy",
+                "rouge-score",
+                "safetensors",
+                "tokenizers",
+                "sentencepiece",
+            ),
             *("onnx", "onnxruntime; python_version >= '3.11'", "transformers; python_version >= '3.11'"),
         ],
         "examples": ["onnx", "rouge-score", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],

@@ -4,6 +4,7 @@ from importlib import import_module
 
 from fairseq_lite import hooks
 from fairseq_lite.compat import require_fairseq
+from fairseq_lite.version import VERSION as __version__  # noqa: F401
 
 require_fairseq()
 hooks.install()

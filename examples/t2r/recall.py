@@ -17,9 +17,9 @@ from fairseq.data import Dictionary, data_utils
 
 from fairseq_lite.checkpoints import load_model
 
-KEYS = VALUES = 64
-PAIRS = (4, 8, 16, 32)
-LINES = {"train": 20000, "valid": 500, "test": 1000}
+KEYS = VALUES = 16
+PAIRS = (2, 4, 8)
+LINES = {"train": 20000, "valid": 300, "test": 1000}
 ASK = "?"
 
 

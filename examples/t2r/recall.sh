@@ -8,7 +8,7 @@ source "$here/../common/steps.sh"
 source "$here/steps.sh"
 [ $# = 1 ] || fail "usage: recall.sh OUT"
 data=$1/binary out=$1 arch=transformer_lm task=language_modeling criterion=cross_entropy
-training=(3000 200 2e-3) finetuning=(800 50 1e-3)
+training=(1500 100 3e-3) finetuning=(500 50 1e-3)
 
 train() {
   fairseq-train "$data" --user-dir fairseq_lite --save-dir "${!#}" \
@@ -17,7 +17,7 @@ train() {
     --criterion "$criterion" --ddp-backend legacy_ddp --dropout 0 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1.0 \
     --lr "$3" --lr-scheduler polynomial_decay --warmup-updates "$2" --total-num-update "$1" --max-update "$1" \
-    --sample-break-mode eos --tokens-per-sample 160 --max-tokens 4096 --num-workers 0 --no-epoch-checkpoints \
+    --sample-break-mode eos --tokens-per-sample 160 --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
     "${@:4:$#-4}"
 }
 

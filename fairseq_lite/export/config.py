@@ -6,9 +6,10 @@ import dataclasses
 import json
 from typing import Any, Dict, Iterable, List, Optional
 
+from fairseq_lite.version import VERSION
+
 TRANSLATION, LANGUAGE_MODEL, CLASSIFICATION = "translation", "language_model", "classification"
 FORMAT = 1
-VERSION = "0.1.0"
 # The first onnxruntime with all operators that the graphs are written with, and with the one that reads 4-bit rows.
 ONNXRUNTIME, ONNXRUNTIME_FOUR_BITS = "1.20", "1.23"
 # The first onnxruntime with an operator that only some models have.

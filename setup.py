@@ -62,7 +62,7 @@ setup(
         "test": [
             *(
                 "build",
-                "setuptools>=70.1",
+                "setuptools>=77",
                 "pytest",
                 "pytest-xdist",
                 "ruff",

@@ -40,7 +40,9 @@ def plot(models, out):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("BLEU, Multi30k test; beams 1 and 4")
-    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=2, fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=2, fontsize=9
+    )
     figure.savefig(out, metadata={"Title": TITLE, "Date": None, "Creator": None})
 
 

@@ -27,14 +27,14 @@ def read(path):
 
 
 def plot(models, out):
-    """A line for each model; each point is labelled with its beam."""
+    """A panel for each batch, a line for each model through the points of its beams."""
     # the same bytes every time, and text that stays text
     plt.rcParams.update({"svg.hashsalt": "result", "svg.fonttype": "none", "font.family": "sans-serif"})
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
     for batch, axes in zip(BATCHES, panels):
         for (model, rows), marker in zip(models.items(), "os^Dv"):
             times, scores = ([float(row[key]) for row in rows] for key in (batch, "bleu"))
-            axes.plot(times, scores, marker=marker, label=model.replace("`", ""))
+            axes.plot(times, scores, marker=marker, label=model)
         axes.set(xlabel=f"ms of processor time a sentence, {batch}", xlim=(0, None))
         axes.margins(x=0.1)
         axes.grid(alpha=0.3)

@@ -50,10 +50,10 @@ def shift_matrices(g: Graph, taps: Value, source: Source, sizes: Tuple[int, int]
     """
     heads, width = sizes
     zeros = g.op("Expand", g.constant(np.zeros((1, 1), np.float32)), g.shape(heads, source.length))
-    first = lambda home: home.op("Slice", taps, home.constant([left]), home.constant([width]), home.constant([1]))  # noqa: E731
-    last = lambda home: home.op("Slice", taps, home.constant([0]), home.constant([left]), home.constant([1]))  # noqa: E731
-    row = g.op("Concat", g.derived(("first", taps), first), zeros, g.derived(("last", taps), last), axis=1)
-    row = g.op("Unsqueeze", row, g.constant([1]))
+    before, after = g.derived(
+        ("halves", taps), lambda home: home.op("Split", taps, home.constant([left, width - left]), outputs=2, axis=1)
+    )
+    row = g.op("Unsqueeze", g.op("Concat", after, zeros, before, axis=1), g.constant([1]))
     shorter = source.length_plus(g, width - 1)
     rows = g.reshape(g.op("Expand", row, g.shape(1, source.length, 1)), heads, -1)
     cut = g.op("Slice", rows, g.constant([0]), g.op("Mul", source.length, shorter), g.constant([1]))

@@ -3,7 +3,7 @@
     python recall.py make FOLDER                writes {train,valid,test}.txt
     python recall.py score DATA CHECKPOINT ...  prints the share of right answers by the number of pairs
 
-A line is `k3 v7 k9 v1 ... ? k9 v1 k3 v7 ...`: after the question mark each key comes again in another order, and the
+A line is `k3 v7 k9 v1 ... ? k9 v1 k3 v7 ...`: after the question mark the keys come again in a random order, and the
 word after it is right if it is the key's value. DATA is the folder of fairseq-preprocess.
 """
 
@@ -24,12 +24,12 @@ ASK = "?"
 
 
 def line(rng: random.Random, pairs: int) -> str:
-    """Pairs, the question mark, and the pairs in another order."""
+    """Pairs, the question mark, and the pairs in a random order.
+
+    For two pairs that may be the order that they had: always the other one would tell an answer by its place.
+    """
     seen = [f"k{key} v{rng.randrange(VALUES)}" for key in rng.sample(range(KEYS), pairs)]
-    asked = seen
-    while asked == seen:
-        asked = rng.sample(seen, pairs)
-    return " ".join([*seen, ASK, *asked])
+    return " ".join([*seen, ASK, *rng.sample(seen, pairs)])
 
 
 def make(folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""The table and the picture of a chain of compression.
+"""The table and the picture of a model in fewer and fewer bits.
 
-Usage: python summary.py CHAIN.tsv [--plot FILE.png]
+Usage: python summary.py BITS.tsv [--plot FILE.png]
 
-CHAIN.tsv has a line for each step: name, bytes, BLEU. Prints a markdown table.
+BITS.tsv has a line for each file: name, bytes, BLEU. Prints a markdown table.
 """
 
 from __future__ import annotations
@@ -11,58 +11,64 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+FINETUNED = ", finetuned"
 
-class Step(NamedTuple):
+
+class Row(NamedTuple):
     name: str
     size: int
     bleu: float
 
 
-def read(path: Path) -> list[Step]:
-    """The steps of a file; raises SystemExit for a line that is none."""
-    steps = []
+def read(path: Path) -> list[Row]:
+    """The rows of a file; raises SystemExit for a line that is none."""
+    rows = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
             name, size, bleu = line.split("\t")
-            steps.append(Step(name, int(size), float(bleu)))
+            rows.append(Row(name, int(size), float(bleu)))
         except ValueError:
             raise SystemExit(f"{path}, line {number}: not name, bytes and BLEU between tabs: {line!r}") from None
-    return steps
+    return rows
 
 
-def table(steps: list[Step]) -> str:
-    """Bytes and BLEU of every step, and both against the first."""
-    lines = ["| step | bytes | times smaller | BLEU | difference |", "|---|---|---|---|---|"]
-    first = steps[0]
-    for step in steps:
-        ratio, difference = first.size / step.size, step.bleu - first.bleu
-        lines.append(f"| {step.name} | {step.size:,} | {ratio:.1f} | {step.bleu:.2f} | {difference:+.2f} |")
+def table(rows: list[Row]) -> str:
+    """Bytes and BLEU of every row, and both against the first."""
+    lines = ["| weights | bytes | times smaller | BLEU | difference |", "|---|---|---|---|---|"]
+    first = rows[0]
+    for row in rows:
+        ratio, difference = first.size / row.size, row.bleu - first.bleu
+        lines.append(f"| {row.name} | {row.size:,} | {ratio:.1f} | {row.bleu:.2f} | {difference:+.2f} |")
     return "\n".join(lines)
 
 
-def plot(steps: list[Step], path: Path) -> None:
-    """A bar of bytes for each step, with its BLEU on top."""
+def plot(rows: list[Row], path: Path) -> None:
+    """BLEU over bytes, with a line for what is finetuned and one for what is not."""
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(9, 3.8), layout="constrained")
-    bars = axis.bar([step.name.replace(" ", "\n") for step in steps], [step.size / 1e6 for step in steps])
-    axis.bar_label(bars, [f"{step.size / 1e6:.2f} MB\nBLEU {step.bleu:.1f}" for step in steps], padding=2)
-    axis.set(yscale="log", ylabel="megabytes on disk", title="Bytes along the chain, with BLEU")
-    axis.margins(y=0.25)
-    axis.yaxis.set_major_formatter("{x:g}")
+    figure, axis = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    kinds = {"as it is": [row for row in rows if FINETUNED not in row.name]}
+    kinds["finetuned"] = rows[:1] + [row for row in rows if FINETUNED in row.name]
+    for label, found in kinds.items():
+        axis.plot([row.size / 1e6 for row in found], [row.bleu for row in found], "o-", label=label)
+    for row in kinds["as it is"]:
+        axis.annotate(row.name, (row.size / 1e6, row.bleu), (4, -12), textcoords="offset points")
+    axis.set(xscale="log", xlabel="megabytes on disk", ylabel="BLEU")
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.spines[["top", "right"]].set_visible(False)
+    axis.legend()
     figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chain", type=Path, metavar="CHAIN.tsv")
+    parser.add_argument("rows", type=Path, metavar="BITS.tsv")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture to write")
     args = parser.parse_args()
-    steps = read(args.chain)
-    print(table(steps))
+    rows = read(args.rows)
+    print(table(rows))
     if args.plot:
-        plot(steps, args.plot)
+        plot(rows, args.plot)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ trained() {
 # continuing CHECKPOINT [--recurrent]: options that finetune a checkpoint, whose sizes are taken from it. A step assigns
 # them before it trains, for within another command's arguments a failure would go unseen.
 continuing() {
-  python "$here/continuing.py" "$@"
+  python "$common/continuing.py" "$@"
 }
 
 student() {

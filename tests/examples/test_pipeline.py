@@ -6,7 +6,7 @@ from stand_ins import TRAIN, StandIns
 
 from fairseq_lite.tasks.inherited_options import declared_options
 
-summary, continuing = example("pipeline/summary.py"), example("pipeline/continuing.py")
+summary, continuing = example("pipeline/summary.py"), example("common/continuing.py")
 PROGRAMS = {
     "python": """case $1 in
         *continuing.py) echo --pretrained "$2" "${3:-}" ;;

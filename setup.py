@@ -66,6 +66,7 @@ setup(
         ],
         "examples": ["onnx", "rouge-score", "sentencepiece", "safetensors", "scikit-learn", "tokenizers"],
         "plots": ["matplotlib"],
+        "notebook": ["ipykernel", "nbclient", "matplotlib", "onnx"],
         "docs": ["mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8"],
         "rouge": ["rouge-score"],
     },

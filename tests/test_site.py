@@ -27,6 +27,8 @@ def test_the_site_builds_without_a_warning(tmp_path, caplog):
     assert not caplog.messages
     page = (tmp_path / "lite_transformer" / "index.html").read_text()
     assert "/blob/main/fairseq_lite/modules/conv_branch.py" in page
+    notebook = (tmp_path / "examples" / "notebook" / "index.html").read_text()
+    assert "translates with the result" in notebook and 'href="../../guides/rnn/"' in notebook
 
 
 def test_links_that_lead_nowhere_are_reported(tmp_path, caplog):

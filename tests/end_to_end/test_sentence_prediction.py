@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -11,49 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 from checks import assert_same_weights
+from toy_bert import PLACES, POSITIONS, SIZES, write_bert, write_sentences
 
 from fairseq_lite.checkpoints import load_model
 
-save_file = pytest.importorskip("safetensors.torch").save_file
+pytest.importorskip("safetensors")
 
-PLACES = ["ham", "rye", "cheddar", "york"]
-FOODS = ["plum", "bread", "soup", "rice"]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-VOCABULARY = [*SPECIAL[:3], "the", "of", *PLACES, *FOODS, *SPECIAL[3:]]
-WIDTH, FFN, HEADS, POSITIONS = 16, 32, 2, 12
 HEAD = "sentence_classification_head"
-
-
-def bert_weights():
-    """Random weights of a BERT of one layer, under the names of transformers."""
-    shapes = {
-        "embeddings.word_embeddings.weight": (len(VOCABULARY), WIDTH),
-        "embeddings.position_embeddings.weight": (POSITIONS, WIDTH),
-        "embeddings.token_type_embeddings.weight": (2, WIDTH),
-    }
-    linears = {f"attention.self.{name}": (WIDTH, WIDTH) for name in ("query", "key", "value")}
-    linears["attention.output.dense"] = (WIDTH, WIDTH)
-    linears["intermediate.dense"], linears["output.dense"] = (FFN, WIDTH), (WIDTH, FFN)
-    for name, shape in linears.items():
-        shapes[f"encoder.layer.0.{name}.weight"], shapes[f"encoder.layer.0.{name}.bias"] = shape, shape[:1]
-    state = {name: 0.1 * torch.randn(shape) for name, shape in shapes.items()}
-    for name in ("embeddings", "encoder.layer.0.attention.output", "encoder.layer.0.output"):
-        state[f"{name}.LayerNorm.weight"], state[f"{name}.LayerNorm.bias"] = torch.ones(WIDTH), torch.zeros(WIDTH)
-    return state
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     """A folder as transformers saves a BERT."""
     folder = tmp_path_factory.mktemp("bert")
-    config = dict(
-        model_type="bert", hidden_size=WIDTH, intermediate_size=FFN, num_attention_heads=HEADS, num_hidden_layers=1,
-        max_position_embeddings=POSITIONS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    torch.manual_seed(1)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    save_file(bert_weights(), str(folder / "model.safetensors"))
+    write_bert(folder)
     return folder
 
 
@@ -63,20 +33,11 @@ def pretrained(run, bert):
     return bert / "fairseq"
 
 
-def sentence(rng):
-    names = rng.choice([PLACES, FOODS])
-    words = [rng.choice([*names, "the", "of"]) for _ in range(rng.randint(1, 6))]
-    return " ".join([*words, rng.choice(names)]), "place" if names is PLACES else "food"
-
-
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory):
     """Sentences of two classes, a line each."""
-    folder, rng = tmp_path_factory.mktemp("sentences"), random.Random(3)
-    for split, size in (("train", 300), ("valid", 40), ("test", 40)):
-        texts, labels = zip(*(sentence(rng) for _ in range(size)))
-        (folder / f"{split}.text").write_text("\n".join(texts) + "\n")
-        (folder / f"{split}.label").write_text("\n".join(labels) + "\n")
+    folder = tmp_path_factory.mktemp("sentences")
+    write_sentences(folder)
     return folder
 
 
@@ -90,11 +51,6 @@ def binarised(run, pretrained, sentences, tmp_path_factory):
         texts = [f"--{split}pref={sentences / split}.{kind}" for split in ("train", "valid")]
         run("fairseq-preprocess", "--only-source", *texts, *options, "--destdir", folder / name)
     return folder
-
-
-SIZES = (
-    f"--encoder-layers 1 --encoder-embed-dim {WIDTH} --encoder-ffn-embed-dim {FFN} --encoder-attention-heads {HEADS}"
-)
 
 
 ROBERTA = f"--arch roberta {SIZES} --lr 0.01 --max-epoch 6"

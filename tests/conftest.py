@@ -6,7 +6,7 @@ import torch
 import fairseq_lite  # noqa: F401  registers the architectures
 
 # Files and folders of tests that take longest.
-LONG = ("end_to_end", "bad_inputs", "test_shrink.py", "test_browser.py")
+LONG = ("end_to_end", "bad_inputs", "test_shrink.py", "test_browser.py", "test_notebook.py")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -13,6 +13,7 @@ from processes import run_script
 from fairseq_lite.hooks.repairs import allow_fairseq_checkpoints
 
 WORDS = 12
+TEST_SENTENCES = 50
 
 # Without a buffer, for the thread that fills it can abort a process of fairseq's that ends within an epoch.
 TRAIN_OPTIONS = (
@@ -90,7 +91,7 @@ def corpus(run, tmp_path_factory):
 
     def binarise(folder):
         rng = random.Random(1)
-        for split, size in (("train", 1000), ("valid", 50), ("test", 50)):
+        for split, size in (("train", 1000), ("valid", 50), ("test", TEST_SENTENCES)):
             sources, targets = zip(*(sentence_pair(rng) for _ in range(size)))
             (raw / f"{split}.de").write_text("\n".join(sources) + "\n")
             (raw / f"{split}.en").write_text("\n".join(targets) + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Dict, NamedTuple
 
 import pytest
-from conftest import command_line, tail
+from conftest import TEST_SENTENCES, command_line, tail
 from processes import run_script
 from toy_bert import FFN, HEADS, POSITIONS, WIDTH, write_bert, write_sentences
 from toy_texts import write_parallel_text, write_subwords
@@ -26,27 +26,36 @@ ADDED = {"fairseq-train": ["--num-workers=0", "--data-buffer-size=0"], "fairseq-
 
 
 class Guide(NamedTuple):
-    """What the test of a page needs: prepare(folder, corpus) makes the files that the page takes for granted, `sizes`
-    are options and their values for toys, `printed` is what the last command prints."""
+    """What the test of a page needs."""
 
-    prepare: Callable[[Path, Path], None]
+    # prepare(folder, made) makes the files that the page takes for granted; made gives a fixture by its name
+    prepare: Callable[[Path, Callable], None]
+    # options and their values for toys
     sizes: Dict[str, int]
+    # what the last command prints, as a regular expression
     printed: str
 
 
-def parallel_text(folder, corpus):
+def parallel_text(folder, made):
     write_parallel_text(folder)
 
 
-def binary_data(folder, corpus):
-    shutil.copytree(corpus, folder / "data-bin")
+def binary_data(folder, made):
+    shutil.copytree(made("corpus"), folder / "data-bin")
 
 
-def subwords(folder, corpus):
+def trained_model(folder, made):
+    binary_data(folder, made)
+    (folder / "lite").mkdir()
+    shutil.copy(made("model") / "checkpoint_last.pt", folder / "lite" / "checkpoint_best.pt")
+    (folder / "test.zh").write_text("t1 t2\n" * TEST_SENTENCES)
+
+
+def subwords(folder, made):
     write_subwords(folder)
 
 
-def bert_and_sentences(folder, corpus):
+def bert_and_sentences(folder, made):
     (folder / "bert").mkdir()
     write_bert(folder / "bert")
     write_sentences(folder)
@@ -63,6 +72,7 @@ SMALL = {
 GUIDES = {
     "guides/small_transformer.md": Guide(parallel_text, {}, r"(.*\n){2}"),
     "guides/rnn.md": Guide(binary_data, SHORT, r"(?s).*BLEU = .*"),
+    "guides/chinese_japanese.md": Guide(trained_model, {}, r'(?s).*"name": "BLEU".*'),
     "guides/language_model.md": Guide(subwords, {**SHORT, "--decoder-embed-dim": 64}, r"(?s).+"),
     "bert.md": Guide(bert_and_sentences, SMALL, r"((place|food)\n){40}"),
 }
@@ -82,7 +92,8 @@ def commands(text):
 def bash(command, folder):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "UPDATES": "8"}
-    return subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
+    strict = ["bash", "-eo", "pipefail", "-c", command]
+    return subprocess.run(strict, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def with_sizes(text, sizes):
@@ -94,9 +105,9 @@ def with_sizes(text, sizes):
 
 
 @pytest.mark.parametrize("page", GUIDES)
-def test_every_command_of_a_guide_runs(page, corpus, plugin, tmp_path):
+def test_every_command_of_a_guide_runs(page, plugin, request, tmp_path):
     guide = GUIDES[page]
-    guide.prepare(tmp_path, corpus)
+    guide.prepare(tmp_path, request.getfixturevalue)
     for command in commands(with_sizes((DOCS / page).read_text(), guide.sizes)):
         if heavy := HEAVY.match(command):
             arguments = bash(f"printf '%s\\n' {command}", tmp_path).stdout.splitlines()[1:]

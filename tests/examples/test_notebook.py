@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,8 @@ def executed(tmp_path, monkeypatch):
     """The cells of code after a run, of which all files went to a folder of the test."""
     nbclient = pytest.importorskip("nbclient", reason="the extra notebook is not installed")
     nbformat = pytest.importorskip("nbformat")
-    paths = {"PATH": Path(sys.executable).parent, "PYTHONPATH": ROOT}
-    for name, path in paths.items():
-        monkeypatch.setenv(name, os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])]))
+    # the plugin of the checkout
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     for name in ("TMPDIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

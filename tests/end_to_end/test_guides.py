@@ -11,7 +11,7 @@ from typing import Callable, Dict, NamedTuple
 import pytest
 from conftest import TEST_SENTENCES, command_line, tail
 from processes import run_script
-from toy_bert import FFN, HEADS, POSITIONS, WIDTH, write_bert, write_sentences
+from toy_bert import FFN, HEADS, WIDTH, write_bert, write_sentences
 from toy_texts import write_parallel_text, write_subwords
 
 pytest.importorskip("onnxruntime", reason="the official fairseq's Python has none")
@@ -19,6 +19,8 @@ pytest.importorskip("onnxruntime", reason="the official fairseq's Python has non
 DOCS = Path(__file__).parents[2] / "docs"
 # A block of a fence, with its language, or an indented one.
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```|((?:^ {4}[^\n]*\n)+)", re.M | re.S)
+# Of the toy BERT: `fairseq-lite shrink` counts the Mult-Adds of 30 tokens.
+POSITIONS = 32
 # A command of fairseq's or of fairseq-lite's, without a pipe: started from a process that has imported torch.
 HEAVY = re.compile(r"(fairseq-[a-z-]+) [^|<]*$")
 # A loader's process takes time to end, and the thread that fills a buffer can abort a training that ends in an epoch.
@@ -57,7 +59,7 @@ def subwords(folder, made):
 
 def bert_and_sentences(folder, made):
     (folder / "bert").mkdir()
-    write_bert(folder / "bert")
+    write_bert(folder / "bert", POSITIONS)
     write_sentences(folder)
 
 

@@ -9,17 +9,17 @@ PLACES = ["ham", "rye", "cheddar", "york"]
 FOODS = ["plum", "bread", "soup", "rice"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = [*SPECIAL[:3], "the", "of", *PLACES, *FOODS, *SPECIAL[3:]]
-WIDTH, FFN, HEADS, POSITIONS = 16, 32, 2, 32
+WIDTH, FFN, HEADS, POSITIONS = 16, 32, 2, 12
 SIZES = (
     f"--encoder-layers 1 --encoder-embed-dim {WIDTH} --encoder-ffn-embed-dim {FFN} --encoder-attention-heads {HEADS}"
 )
 
 
-def bert_weights():
+def bert_weights(positions):
     """Random weights of a BERT of one layer, under the names of transformers."""
     shapes = {
         "embeddings.word_embeddings.weight": (len(VOCABULARY), WIDTH),
-        "embeddings.position_embeddings.weight": (POSITIONS, WIDTH),
+        "embeddings.position_embeddings.weight": (positions, WIDTH),
         "embeddings.token_type_embeddings.weight": (2, WIDTH),
     }
     linears = {f"attention.self.{name}": (WIDTH, WIDTH) for name in ("query", "key", "value")}
@@ -33,18 +33,18 @@ def bert_weights():
     return state
 
 
-def write_bert(folder):
-    """Fill a folder as transformers saves a BERT; needs safetensors."""
+def write_bert(folder, positions=POSITIONS):
+    """Fill a folder as transformers saves a BERT of sentences of so many tokens; needs safetensors."""
     from safetensors.torch import save_file
 
     config = dict(
         model_type="bert", hidden_size=WIDTH, intermediate_size=FFN, num_attention_heads=HEADS, num_hidden_layers=1,
-        max_position_embeddings=POSITIONS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        max_position_embeddings=positions, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     torch.manual_seed(1)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    save_file(bert_weights(), str(folder / "model.safetensors"))
+    save_file(bert_weights(positions), str(folder / "model.safetensors"))
 
 
 def _sentence(rng):

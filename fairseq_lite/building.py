@@ -83,10 +83,28 @@ def task_of_language_pairs(pairs: Sequence[str], sizes: Dict[str, int]) -> Multi
     return task
 
 
-def build_architecture(name: str, model_options: Sequence[str], vocab_size: Optional[int] = None) -> BaseFairseqModel:
-    """The model that fairseq-train would build from --arch NAME and these options.
+def build_architecture(
+    name: str, model_options: Sequence[str] = (), vocab_size: Optional[int] = None
+) -> BaseFairseqModel:
+    """The model, with new weights, that fairseq-train would build from --arch NAME and these options.
+
+    Args:
+        name: architecture of fairseq's or of this plugin's
+        model_options: words of fairseq-train's command line, as ["--encoder-layers", "3"]
+        vocab_size: entries of each dictionary; by default 1000, counted from the last adaptive cutoff if there is one
 
     Raises UserError for an unknown architecture or option and for options that do not fit together.
+
+    Examples:
+        >>> from fairseq_lite import build_architecture
+        >>> model = build_architecture("lite_transformer_tiny", ["--encoder-kernel-sizes", "3,15"], vocab_size=100)
+        >>> model.encoder.layers[1].self_attn.conv
+        LightweightConv(
+          32, kernel_size=15, num_heads=2, centred, glu=False
+          (linear1): Linear(in_features=32, out_features=32, bias=True)
+          (linear2): Linear(in_features=32, out_features=32, bias=True)
+          (weight_dropout_module): FairseqDropout()
+        )
     """
     if name not in models.ARCH_MODEL_REGISTRY:
         alike = get_close_matches(name, models.ARCH_MODEL_REGISTRY, cutoff=0.4)

@@ -1,9 +1,10 @@
-"""Reading, writing and averaging checkpoints of fairseq."""
+"""Reading and writing checkpoints of fairseq, and the models in them."""
 
 from __future__ import annotations
 
 import copy
-from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Tuple
+import os
+from typing import IO, Any, Callable, Dict, List, Optional, Union
 
 import torch
 from fairseq import checkpoint_utils
@@ -17,14 +18,34 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.explain import misfit, one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
 
+Path = Union[str, "os.PathLike[str]"]
 Checkpoint = Dict[str, Any]
 StateDict = Dict[str, torch.Tensor]
+# What errors call a checkpoint that is of no file.
+UNNAMED = "the checkpoint"
 # What a small buffer may repeat of its own entries.
 _REPEATED_ENTRIES = 1 << 20
 
 
-def read_checkpoint(path: str) -> Checkpoint:
-    """A checkpoint as fairseq reads it, brought up to its present format; raises UserError if it is none."""
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint as fairseq reads it, brought up to its present format, and decompressed if it is compressed.
+
+    Its entry `model` holds the weights by name, `cfg` the options of the training.
+
+    Args:
+        path: file that fairseq-train or this plugin wrote
+
+    Raises UserError for a file that is no checkpoint or is damaged.
+
+    Examples:
+        >>> from fairseq_lite import read_checkpoint
+        >>> checkpoint = read_checkpoint("checkpoint.pt")
+        >>> checkpoint["cfg"]["model"]._name
+        'lite_transformer_tiny'
+        >>> checkpoint["model"]["encoder.layers.0.fc1.weight"].shape
+        torch.Size([64, 64])
+    """
+    path = os.fspath(path)
     try:
         checkpoint = checkpoint_utils.load_checkpoint_to_cpu(path)
     except Exception as error:
@@ -63,8 +84,20 @@ def _of_file(path: str, line: str) -> str:
     return line if path in line else f"{path}: {line}"
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: str, save: Callable[[Checkpoint, IO], None] = torch.save) -> None:
-    """Write a checkpoint as a whole or not at all; `save` writes it into a file object."""
+def write_checkpoint(checkpoint: Checkpoint, path: Path, save: Callable[[Checkpoint, IO], None] = torch.save) -> None:
+    """Write a checkpoint as a whole or not at all, for fairseq's commands and `read_checkpoint`.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it
+        path: file to write; one that is there is replaced
+        save: writes a checkpoint into a file object
+
+    Raises UserError where the system refuses to write.
+
+    Examples:
+        >>> from fairseq_lite import read_checkpoint, write_checkpoint
+        >>> write_checkpoint(read_checkpoint("checkpoint.pt"), "copy.pt")
+    """
     # As plain containers: weights-only loading refuses omegaconf's classes.
     cfg = OmegaConf.to_container(checkpoint["cfg"], resolve=True, enum_to_str=True)
     with write_atomically(path) as file:
@@ -96,6 +129,18 @@ def derived_checkpoint(checkpoint: Checkpoint, state: StateDict) -> Checkpoint:
     """The checkpoint with other weights, without what belongs to the old ones.
 
     That is the optimizer's state, weights of the criterion's and the moving averages of `--store-ema`.
+
+    Args:
+        checkpoint: which stays as it is
+        state: the weights by name, as of `model.state_dict()`
+
+    Examples:
+        >>> from fairseq_lite import derived_checkpoint, model_of, read_checkpoint, write_checkpoint
+        >>> checkpoint = read_checkpoint("checkpoint.pt")
+        >>> model = model_of(checkpoint)
+        >>> model.half().state_dict()["encoder.layers.0.fc1.weight"].dtype
+        torch.float16
+        >>> write_checkpoint(derived_checkpoint(checkpoint, model.state_dict()), "half.pt")
     """
     extra_state = {key: value for key, value in checkpoint.get("extra_state", {}).items() if key != "ema"}
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
@@ -189,15 +234,40 @@ def _sides(pair: str) -> List[str]:
     return [f"models.{pair}.{side}" for side in ("encoder", "decoder")]
 
 
-def load_model(path: str) -> BaseFairseqModel:
-    """The model of a checkpoint file with its weights, in evaluation mode; needs no dictionary."""
+def load_model(path: Path) -> BaseFairseqModel:
+    """The model of a checkpoint file with its weights, in evaluation mode; needs no data folder and no dictionary.
+
+    Args:
+        path: checkpoint of fairseq's or of this plugin's, compressed or not
+
+    Raises UserError for a file that is no checkpoint, and for weights that do not fit or are not finite.
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import load_model
+        >>> model = load_model("checkpoint.pt")
+        >>> source, target = torch.tensor([[4, 5, 6, 2]]), torch.tensor([[2, 4, 5]])
+        >>> logits, _ = model(source, torch.tensor([4]), target)  # of words: [B, T, V]
+        >>> logits.shape
+        torch.Size([1, 3, 24])
+    """
+    path = os.fspath(path)
     return model_of(read_checkpoint(path), path)
 
 
-def model_of(checkpoint: Checkpoint, path: str) -> BaseFairseqModel:
+def model_of(checkpoint: Checkpoint, path: str = UNNAMED) -> BaseFairseqModel:
     """The model of a checkpoint, which stays as it is, in evaluation mode.
 
+    Args:
+        checkpoint: as `read_checkpoint` gives it
+        path: what errors call it
+
     Raises UserError if weights do not fit or are not finite.
+
+    Examples:
+        >>> from fairseq_lite import model_of, read_checkpoint
+        >>> model_of(read_checkpoint("checkpoint.pt")).training
+        False
     """
     model = build_model_of(checkpoint, path)
     require_finite(checkpoint["model"], path)
@@ -228,37 +298,3 @@ def shape_mismatches(found: StateDict, wanted: StateDict) -> List[str]:
         if name in found and found[name].shape != wanted[name].shape
     ]
     return missing + surplus + reshaped
-
-
-def average(checkpoints: Sequence[StateDict], names: Sequence[str]) -> StateDict:
-    """The mean of state dicts, tensor by tensor; what is not floating point is taken from the last one.
-
-    Tied weights stay one tensor, which a checkpoint stores once. Raises UserError that names all mismatches if they
-    are not of one model.
-    """
-    last = checkpoints[-1]
-    wrong = [
-        f"{name}: {difference}"
-        for name, state in zip(names, checkpoints)
-        for difference in shape_mismatches(state, last)
-    ]
-    if wrong:
-        raise UserError(f"not checkpoints of one model ({names[-1]} is the measure): {'; '.join(wrong)}")
-    means: Dict[Tuple, torch.Tensor] = {}
-    return {key: _mean_of_tied([state[key] for state in checkpoints], means) for key in last}
-
-
-def _mean_of_tied(tensors: Sequence[torch.Tensor], means: Dict[Tuple, torch.Tensor]) -> torch.Tensor:
-    identity = (tensors[-1].shape, *(tensor.data_ptr() for tensor in tensors))
-    if identity not in means:
-        means[identity] = _mean(tensors)
-    return means[identity]
-
-
-def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    if not tensors[-1].is_floating_point():
-        return tensors[-1]
-    total = torch.zeros_like(tensors[-1], dtype=torch.double)
-    for tensor in tensors:
-        total += tensor
-    return (total / len(tensors)).to(tensors[-1].dtype)

@@ -8,7 +8,16 @@ MISTAKE, INTERRUPTED = 2, 130
 
 
 class UserError(ValueError):
-    """A user's mistake: its message is the one line that names the option or the file, and what would be right."""
+    """A user's mistake: its message is the one line that names the option or the file, and what would be right.
+
+    Examples:
+        >>> from fairseq_lite import UserError, load_model
+        >>> try:
+        ...     load_model("none.pt")
+        ... except UserError as error:
+        ...     print(error)
+        none.pt: no such file or directory
+    """
 
 
 class ArgumentError(UserError):

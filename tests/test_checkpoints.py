@@ -4,8 +4,9 @@ import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, build_model
 
+from fairseq_lite.averaging import average
 from fairseq_lite.building import task_of_sizes
-from fairseq_lite.checkpoints import average, derived_checkpoint, load_model, require_finite, write_checkpoint
+from fairseq_lite.checkpoints import derived_checkpoint, load_model, require_finite, write_checkpoint
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
 

@@ -10,7 +10,7 @@ import fairseq_lite
 PACKAGE = Path(fairseq_lite.__file__).parent
 ORDER = (
     "version compat errors archives evaluated_options explain modules option_ranges output_files embedding_files"
-    " building checkpoints compression models converters export measure pruning distillation tasks criterions"
+    " building checkpoints averaging compression models converters measure export pruning distillation tasks criterions"
     " scoring hooks cli"
 ).split()
 

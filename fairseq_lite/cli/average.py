@@ -3,9 +3,9 @@
 import os
 import re
 
+from fairseq_lite.averaging import average
 from fairseq_lite.checkpoints import (
     Checkpoint,
-    average,
     derived_checkpoint,
     read_checkpoint,
     require_finite,

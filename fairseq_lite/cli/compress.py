@@ -5,8 +5,8 @@ import os
 from rich.console import Console
 from rich.progress import track
 
-from fairseq_lite.checkpoints import read_checkpoint, require_finite, write_checkpoint
-from fairseq_lite.compression.files import compress, save_deflated
+from fairseq_lite.checkpoints import read_checkpoint, require_finite
+from fairseq_lite.compression.files import compress, write_compressed
 from fairseq_lite.compression.magnitude import check_sparsity
 from fairseq_lite.compression.quantisers import QUANTISERS
 from fairseq_lite.compression.scheme import Scheme
@@ -47,7 +47,7 @@ def run(args) -> None:
         checkpoint = read_checkpoint(args.input)
         require_finite(checkpoint["model"], args.input)
         compressed = compress(checkpoint, scheme, args.prune_weights, _progress)
-    write_checkpoint(compressed, args.output, save_deflated)
+    write_compressed(compressed, args.output)
     weights, size = count_weights(compressed["model"]), os.path.getsize(args.output)
     again = ", which was compressed already," if isinstance(checkpoint["model"], Unsealed) else ""
     bits = f"{8 * size / max(1, weights):.2f} bits each"

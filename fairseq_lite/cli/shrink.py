@@ -13,7 +13,7 @@ from fairseq_lite.cli import console
 from fairseq_lite.compression.states import Unsealed
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.output_files import check_output
-from fairseq_lite.pruning.shrink import shrink
+from fairseq_lite.pruning.shrinking import shrink
 
 
 def add_arguments(parser) -> None:

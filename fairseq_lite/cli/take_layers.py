@@ -27,7 +27,7 @@ def run(args) -> None:
     check_output(args.output, [args.input])
     whole = read_checkpoint(args.input)
     with blame_options():
-        part = take_layers(whole, args.input, layers)
+        part = take_layers(whole, layers, args.input)
     write_checkpoint(part, args.output)
     if isinstance(whole["model"], Unsealed):
         print(f"{args.output} is a plain checkpoint; to make it small as {args.input} was, compress it again")

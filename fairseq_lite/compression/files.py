@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from typing import IO, Callable, Iterable
+from typing import IO, Callable, Iterable, Optional
 
 import torch
 
-from fairseq_lite.checkpoints import Checkpoint
+from fairseq_lite.checkpoints import Checkpoint, Path, write_checkpoint
 from fairseq_lite.compression.magnitude import prune_smallest
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.scheme import Scheme
@@ -21,14 +21,28 @@ _KEPT_EXTRA_STATE = ("train_iterator", "val_loss", "best")
 
 
 def compress(
-    checkpoint: Checkpoint, scheme: Scheme, sparsity: float = 0.0, progress: Callable[[Iterable], Iterable] = iter
+    checkpoint: Checkpoint,
+    scheme: Optional[Scheme] = None,
+    sparsity: float = 0.0,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> Checkpoint:
     """A checkpoint of fairseq with its model sealed, and without what only training needs, as the optimizer's state.
 
-    `sparsity` is the share of weights that are first set to zero, the smallest ones; `progress` wraps the iteration
-    over the tensors' names. Raises ArgumentError for a share outside [0, 1) and for a pattern of `scheme.keep` that
-    is found nowhere, and UserError for weights that are not finite.
+    Args:
+        checkpoint: as `read_checkpoint` gives it; it stays as it is
+        scheme: how tensors are coded, by default in 8 bits by k-means
+        sparsity: the share of weights that are first set to zero, the smallest ones
+        progress: wraps the iteration over the tensors' names
+
+    Raises ArgumentError for a share outside [0, 1) and for a pattern of `scheme.keep` that is found nowhere, and
+    UserError for weights that are not finite.
+
+    Examples:
+        >>> from fairseq_lite import Scheme, compress, read_checkpoint, write_compressed
+        >>> compressed = compress(read_checkpoint("checkpoint.pt"), Scheme(bits=4, entropy_code=True))
+        >>> write_compressed(compressed, "compressed.pt")
     """
+    scheme = Scheme() if scheme is None else scheme
     state = checkpoint["model"]
     scheme.check_keep(state)
     equals = first_of_equals(state)
@@ -37,6 +51,28 @@ def compress(
     kept = {key: value for key, value in checkpoint.items() if key != "last_optimizer_state"}
     history = checkpoint["optimizer_history"][-1:]
     return {**kept, "criterion": None, "optimizer_history": history, "extra_state": extra_state, "model": sealed}
+
+
+def write_compressed(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a compressed checkpoint as a small file, which `load_model` and fairseq's commands read like any other.
+
+    Args:
+        checkpoint: as `compress` gives it
+        path: file to write; one that is there is replaced
+
+    Raises UserError for a checkpoint that is not compressed, and where the system refuses to write.
+
+    Examples:
+        >>> import os
+        >>> from fairseq_lite import compress, load_model, read_checkpoint, write_compressed
+        >>> write_compressed(compress(read_checkpoint("checkpoint.pt")), "compressed.pt")
+        >>> model = load_model("compressed.pt")
+        >>> round(os.path.getsize("checkpoint.pt") / os.path.getsize("compressed.pt"))
+        4
+    """
+    if not is_sealed(checkpoint["model"]):
+        raise UserError(f"{path}: the checkpoint to write is not compressed; give what compress returns")
+    write_checkpoint(checkpoint, path, save_deflated)
 
 
 def save_deflated(checkpoint: Checkpoint, file: IO) -> None:

@@ -18,9 +18,23 @@ SMALLEST = 1024
 
 @dataclass(frozen=True)
 class Scheme:
-    """How tensors are coded; `keep` holds regular expressions of names whose tensors are stored unchanged.
+    """How the tensors of a model are coded, matrices of 1024 entries and more in few bits and others in half precision.
+
+    Levels of k-means are those of Deep Compression (Han et al., ICLR 2016, arXiv 1510.00149).
+
+    Args:
+        bits: bits a weight, 2 to 8
+        method: "kmeans" for levels where the weights lie, "linear" for evenly spaced ones in each row
+        per_row: whether each row has levels of its own by k-means
+        entropy_code: whether frequent values take fewer bits, lossless
+        keep: regular expressions; a tensor in whose name one is found is stored unchanged
 
     Raises ArgumentError for values that make no scheme.
+
+    Examples:
+        >>> from fairseq_lite import Scheme
+        >>> Scheme(bits=4, keep=("embed",)).keeps("encoder.embed_tokens.weight")
+        True
     """
 
     bits: int = 8

@@ -48,7 +48,25 @@ class LayerMatching(nn.Module):
     """The mean squared error of a student's hidden states from a teacher's, of pairs of encoder layers.
 
     Where the widths differ, a linear layer without bias for each pair, which trains with the student, makes the
-    student's states as wide as the teacher's. Raises UserError for layers that are not there.
+    student's states as wide as the teacher's (Romero et al., 2015, arXiv 1412.6550; Sun et al., 2019, 1908.09355).
+
+    Args:
+        pairs: numbers of encoder layers, from 0, the student's and the teacher's
+        student, teacher: models of fairseq's or of this plugin's, with encoders
+
+    Raises UserError for layers that are not there.
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import LayerMatching, build_architecture
+        >>> teacher = build_architecture("transformer_tiny")
+        >>> student = build_architecture("transformer_tiny", ["--encoder-layers", "1"])
+        >>> matching = LayerMatching([(0, 1)], student, teacher)
+        >>> source, length = torch.tensor([[4, 5, 6, 2]]), torch.tensor([4])
+        >>> with matching.watching(student, teacher) as (own, other):
+        ...     encoded = [model.encoder(source, length) for model in (student, teacher)]
+        >>> matching(own, other, there=source.ne(1)).shape
+        torch.Size([])
     """
 
     def __init__(self, pairs: Sequence[Tuple[int, int]], student: BaseFairseqModel, teacher: BaseFairseqModel):

@@ -21,7 +21,18 @@ Predictions = Tuple[nn.Module, Tensor]
 def log_probabilities(model: nn.Module, output: Tensor) -> Tensor:
     """Logarithms of the probabilities of all words, in single precision: [N, V].
 
-    output: [N, V] logits, or [N, C] features that the model's adaptive softmax makes words of.
+    Args:
+        model: whose adaptive softmax counts, if it has one
+        output: [N, V] logits, or [N, C] features that the model's adaptive softmax makes words of
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import build_architecture
+        >>> from fairseq_lite.distillation import log_probabilities
+        >>> model = build_architecture("lite_transformer_lm_tiny", vocab_size=100)
+        >>> logits, _ = model(torch.tensor([[2, 4, 5]]))
+        >>> log_probabilities(model, logits.flatten(0, 1)).shape
+        torch.Size([3, 100])
     """
     softmax = _adaptive_softmax(model)
     return F.log_softmax(output.float(), dim=-1) if softmax is None else _adaptive(softmax, output)
@@ -46,17 +57,40 @@ def _adaptive(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
 
 
 def ensemble(predictions: List[Tensor]) -> Tensor:
-    """Logarithms of the mean of several models' probabilities, each given by logarithms: [N, V]."""
+    """Logarithms of the mean of several models' probabilities, [N, V].
+
+    Args:
+        predictions: logarithms of the probabilities of each model, [N, V]
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite.distillation import ensemble
+        >>> ensemble([torch.tensor([[0.2, 0.8]]).log(), torch.tensor([[0.4, 0.6]]).log()]).exp()
+        tensor([[0.3000, 0.7000]])
+    """
     if len(predictions) == 1:
         return predictions[0]
     return torch.stack(predictions).logsumexp(0) - math.log(len(predictions))
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0, top_k: Optional[int] = None) -> Tensor:
-    """KL(teacher || student), times T^2, summed over N predictions (Hinton et al., 2015).
+    """KL(teacher || student), times T^2, summed over N predictions (Hinton et al., 2015, arXiv 1503.02531).
 
-    Both sides are logarithms of probabilities, [N, V]. They are divided by the temperature T and normalised again, over
-    the `top_k` words that are most probable to the teacher, or over all. The factor T^2 keeps the size of the gradient.
+    The factor T^2 keeps the size of the gradient.
+
+    Args:
+        teacher, student: logarithms of probabilities, [N, V]
+        temperature: T, by which both are divided before they are normalised again
+        top_k: compare the words alone that are most probable to the teacher, so many; all by default
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import divergence
+        >>> teacher, student = torch.randn(2, 5, 100).log_softmax(-1)
+        >>> divergence(teacher, teacher, temperature=2.0).item()
+        0.0
+        >>> divergence(teacher, student, temperature=2.0, top_k=10).item() > 0
+        True
     """
     if top_k is not None:
         teacher, words = teacher.topk(top_k, dim=-1)

@@ -1,6 +1,5 @@
-from fairseq_lite.errors import UserError
+"""Checkpoints as folders that run without torch and fairseq; what writes them is in the extra [export]."""
 
-try:
-    import onnx  # noqa: F401
-except ModuleNotFoundError:
-    raise UserError("the package onnx writes exported folders; pip install 'fairseq-lite[export]'") from None
+from fairseq_lite.export.checkpoint import Exported, export_checkpoint
+
+__all__ = ["Exported", "export_checkpoint"]

@@ -31,7 +31,16 @@ SEED = 1
 
 @dataclass
 class Latency:
-    """Milliseconds per sentence: median and 90th percentile over the rounds."""
+    """Milliseconds per sentence of a model.
+
+    Args:
+        median, p90: median and 90th percentile over the rounds
+
+    Examples:
+        >>> from fairseq_lite.measure import Latency
+        >>> Latency(median=2.0, p90=2.5).median
+        2.0
+    """
 
     median: float
     p90: float
@@ -39,19 +48,34 @@ class Latency:
 
 def measure_latency(
     models: Sequence[Union[nn.Module, ExportedModel]],
-    batch_sizes: Sequence[int],
+    batch_sizes: Sequence[int] = (1,),
     src_len: int = 30,
     tgt_len: int = 30,
     beam: int = 1,
     rounds: int = 20,
     track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> Dict[int, List[Latency]]:
-    """The latency of each model, in their order, by batch size.
+    """The latency of each model on the CPU, in their order, by batch size.
 
     In every round each model processes one batch of each size (see `batch_run`); the first rounds warm up and do not
-    count. `track` wraps the rounds, to show their progress. The models are prepared for inference as
-    fairseq-generate does it, and cannot be trained afterwards. Raises UserError for another kind of model and for
-    lengths that a model does not take.
+    count. The models are prepared for inference as fairseq-generate does it, and cannot be trained afterwards.
+
+    Args:
+        models: of fairseq's or of this plugin's, or exported ones
+        batch_sizes: sentences in a batch
+        src_len, tgt_len: tokens of the source and of the target
+        beam: of generation
+        rounds: times that each is measured
+        track: wraps the rounds, to show their progress
+
+    Raises UserError for another kind of model and for lengths that a model does not take.
+
+    Examples:
+        >>> from fairseq_lite import build_architecture, measure_latency
+        >>> models = [build_architecture("transformer_tiny"), build_architecture("lite_transformer_tiny")]
+        >>> slow, fast = measure_latency(models, [1], src_len=3, tgt_len=3, rounds=2)[1]
+        >>> slow.median > 0
+        True
     """
     pairs = [(size, model) for size in batch_sizes for model in models]
     runs = [_run_of(model, size, src_len, tgt_len, beam) for size, model in pairs]

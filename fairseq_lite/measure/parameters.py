@@ -7,7 +7,17 @@ EMBEDDINGS = (nn.Embedding, AdaptiveInput, CharacterTokenEmbedder)
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """The parameters of some modules together."""
+    """The parameters of some modules together; one that they share counts once.
+
+    Args:
+        modules: of torch
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import count_parameters
+        >>> count_parameters(torch.nn.Linear(64, 32))
+        2080
+    """
     unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
     return sum(unique.values())
 

@@ -9,7 +9,7 @@ from typing import Dict
 import torch
 
 from fairseq_lite.archives import load_file
-from fairseq_lite.checkpoints import StateDict, distinct
+from fairseq_lite.checkpoints import Path, StateDict, distinct
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.states import is_sealed, sealed_sizes
 from fairseq_lite.errors import UserError
@@ -37,11 +37,26 @@ def part_of(name: str) -> str:
     return next((part for part, pattern in _PATTERNS if re.search(pattern, name)), OTHER)
 
 
-def bytes_by_part(path: str) -> Dict[str, int]:
+def bytes_by_part(path: Path) -> Dict[str, int]:
     """Bytes of a checkpoint's file, compressed or not, by part; together they are the file on disk.
 
-    Tied weights count once, with the first of their names. Raises UserError for what is no checkpoint.
+    Tied weights count once, with the first of their names.
+
+    Args:
+        path: checkpoint of fairseq's or of this plugin's
+
+    Raises UserError for what is no checkpoint.
+
+    Examples:
+        >>> import os
+        >>> from fairseq_lite import bytes_by_part
+        >>> parts = bytes_by_part("checkpoint.pt")
+        >>> parts["FFN"], parts["optimizer"]
+        (133120, 0)
+        >>> sum(parts.values()) == os.path.getsize("checkpoint.pt")
+        True
     """
+    path = os.fspath(path)
     try:
         checkpoint = load_file(path)
         state = checkpoint["model"]

@@ -22,6 +22,16 @@ def leave_fast_path(layer: nn.Module) -> None:
     """Let an encoder layer, whose parts are not stock, always compute with its parts; where there is no path, nothing.
 
     Its copies go, and with them fairseq's own way of filling them when a checkpoint is loaded.
+
+    Args:
+        layer: of fairseq 0.12.2, after its constructor; other releases have no fast path
+
+    Examples:
+        >>> from fairseq_lite import build_architecture
+        >>> from fairseq_lite.models import leave_fast_path
+        >>> model = build_architecture("transformer_tiny")
+        >>> for layer in model.encoder.layers:
+        ...     leave_fast_path(layer)
     """
     if hasattr(layer, "can_use_fastpath"):
         layer.can_use_fastpath = False

@@ -9,16 +9,35 @@ from typing import Any, Dict, List, Sequence
 
 from omegaconf import OmegaConf, open_dict
 
-from fairseq_lite.checkpoints import Checkpoint, model_of, model_options, new_checkpoint, with_model_options
+from fairseq_lite.checkpoints import (
+    UNNAMED,
+    Checkpoint,
+    model_of,
+    model_options,
+    new_checkpoint,
+    with_model_options,
+)
 from fairseq_lite.errors import ArgumentError
 from fairseq_lite.models.kept_layers import layer_numbers, only_layers, settle_side
 
 
-def take_layers(checkpoint: Checkpoint, path: str, layers: Dict[str, Sequence[int]]) -> Checkpoint:
+def take_layers(checkpoint: Checkpoint, layers: Dict[str, Sequence[int]], path: str = UNNAMED) -> Checkpoint:
     """A checkpoint of some layers, numbered from 0, and of all that belongs to no layer, as if no training had begun.
 
-    layers: the numbers to take of "encoder" and "decoder", rising; a side that is not named keeps all.
+    A student of distillation starts from it (DistilBERT, arXiv 1910.01108).
+
+    Args:
+        checkpoint: of a Transformer, a language model or a roberta; it stays as it is
+        layers: the numbers to take of "encoder" and "decoder", rising; a side that is not named keeps all
+        path: what errors call the checkpoint
+
     Raises ArgumentError for layers that are not there, and UserError for a model that cannot be read.
+
+    Examples:
+        >>> from fairseq_lite import model_of, read_checkpoint, take_layers
+        >>> half = take_layers(read_checkpoint("checkpoint.pt"), {"encoder": [0], "decoder": [1]})
+        >>> len(model_of(half).encoder.layers)
+        1
     """
     options, state = copy.deepcopy(model_options(checkpoint, path)), dict(checkpoint["model"])
     with open_dict(options) if OmegaConf.is_config(options) else contextlib.nullcontext():

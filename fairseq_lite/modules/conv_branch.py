@@ -38,8 +38,16 @@ class ConvBranch(nn.Module, RememberedColumns):
     """Linear (with GLU or not), depthwise convolution with normalised taps, linear.
 
     The convolution branch of long-short range attention (arXiv 2004.11886), after "Pay Less Attention with
-    Lightweight and Dynamic Convolutions" (arXiv 1901.10430). The C / H channels of a head share a kernel; a
-    subclass says in `taps` where the kernels come from.
+    Lightweight and Dynamic Convolutions" (arXiv 1901.10430). A subclass says in `taps` where the kernels come from.
+
+    Args:
+        embed_dim: C, the channels
+        kernel_size: K, the taps
+        num_heads: H; the C / H channels of a head share a kernel
+        causal: whether the kernel ends at its position, else it is centred there
+        glu: whether the first linear layer is gated
+        weight_softmax: whether a softmax normalises the K taps
+        weight_dropout: probability of DropConnect on the taps
 
     Raises UserError if `embed_dim` is not divisible by `num_heads` or `kernel_size` < 1.
     """
@@ -89,7 +97,7 @@ class ConvBranch(nn.Module, RememberedColumns):
     ) -> Tensor:
         """x: [T, B, C], padding_mask: [B, T] with True on padding; returns [T, B, C].
 
-        With an incremental state, x holds the next column(s) and the K-1 columns before them are remembered.
+        With `incremental_state`, x holds the next column(s) and the K-1 columns before them are remembered.
         """
         x = self.linear1(x)
         if self.glu:

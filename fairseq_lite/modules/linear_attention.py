@@ -7,6 +7,7 @@ from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from torch import Tensor
 
 from fairseq_lite.modules.causal_product import causal_product, decay_between
+from fairseq_lite.modules.checks import require_projections
 from fairseq_lite.modules.feature_maps import FeatureMap, in_float32
 from fairseq_lite.modules.incremental_state import IncrementalState
 
@@ -26,13 +27,39 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
 
         out_t = phi(q_t)^T S / phi(q_t)^T z,    S = sum_s phi(k_s) v_s^T,    z = sum_s phi(k_s)
 
-    summed over s <= t where `causal`, else over all keys. Takes over the projections of `attention`, fairseq's
-    MultiheadAttention, under their names, and has its call signature. `gate` lets the causal state decay by
-    g = sigmoid(w x) at each position (arXiv 2103.02143, section 3.2).
+    summed over s <= t where causal, else over all keys. Has the call signature of fairseq's MultiheadAttention.
+
+    Args:
+        attention: fairseq's MultiheadAttention, whose projections it takes over under their names
+        feature_map: phi for heads of the same number and width; FEATURE_MAPS names those that there are
+        causal: whether a position sees itself and the past alone, and the past is remembered while decoding
+        gate: whether the causal state decays by g = sigmoid(w x) at each position (arXiv 2103.02143, section 3.2)
+
+    Raises ArgumentError for attention that is not fairseq's.
+
+    Examples:
+        >>> import torch
+        >>> from fairseq.modules import MultiheadAttention
+        >>> from fairseq_lite import FEATURE_MAPS, LinearAttention
+        >>> softmax = MultiheadAttention(64, num_heads=4, self_attention=True)
+        >>> phi = FEATURE_MAPS["exp"](num_heads=4, head_dim=16, feature_dim=32)
+        >>> linear = LinearAttention(softmax, phi, causal=True)
+        >>> x = torch.randn(10, 3, 64)
+        >>> output, _ = linear(x, x, x)
+        >>> output.shape
+        torch.Size([10, 3, 64])
+
+        Step by step it gives the same, from a state of constant size:
+
+        >>> state = {}
+        >>> steps = [linear(x[t : t + 1], None, None, incremental_state=state)[0] for t in range(10)]
+        >>> torch.allclose(torch.cat(steps), output, atol=1e-5)
+        True
     """
 
     def __init__(self, attention: nn.Module, feature_map: FeatureMap, causal: bool, gate: bool = False):
         super().__init__()
+        require_projections(attention)
         self.embed_dim: int = attention.embed_dim
         self.num_heads: int = attention.num_heads
         self.head_dim: int = attention.head_dim
@@ -65,10 +92,18 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         before_softmax: bool = False,
         need_head_weights: bool = False,
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """query: [T, B, C], key and value: [S, B, C'], key_padding_mask: [B, S]; returns [T, B, C].
+        """Attend to the past if causal, else to all of key and value.
 
-        The weights, [B, T, S] or with need_head_weights [H, B, T, S], are formed only after `make_generation_fast_`
-        has asked for them, else None. `attn_mask` is not looked at: `causal` says which keys are seen.
+        Args:
+            query: [T, B, C]
+            key, value: [S, B, C']; causal attention takes `query` for them, and later steps of the other need none
+            key_padding_mask: [B, S], true on padding
+            incremental_state: of decoding step by step, where `query` holds the next positions
+            need_weights: whether to form the weights, [B, T, S]; done only after `make_generation_fast_` asked for them
+            need_head_weights: whether to form those of each head, [H, B, T, S]
+            static_kv, attn_mask, before_softmax: not looked at; `causal` says which keys are seen
+
+        Returns [T, B, C] and the weights or None.
         """
         T, B, _ = query.shape
         queries = self._heads(self.q_proj(query) * self.query_scale)

@@ -9,7 +9,17 @@ from torch import Tensor
 
 
 class Widths(NamedTuple):
-    """Channels that a pruned linear layer takes, those that it looks at, those that it gives, and those it computes."""
+    """The channels of a pruned linear layer.
+
+    Args:
+        in_features, in_kept: those that it takes, and those that it looks at
+        out_features, out_kept: those that it gives, and those that it computes
+
+    Examples:
+        >>> from fairseq_lite.modules import Widths
+        >>> Widths(in_features=64, in_kept=64, out_features=48, out_kept=12).out_kept
+        12
+    """
 
     in_features: int
     in_kept: int
@@ -34,6 +44,17 @@ class PrunedLinear(nn.Linear):
 
     The buffer `inputs`: [in_kept] is there if some channels of x are not looked at, `outputs`: [out_kept] if some
     channels of y are zero.
+
+    Args:
+        widths: channels on both sides
+        bias: whether there is a b
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite.modules import PrunedLinear, Widths
+        >>> linear = PrunedLinear(Widths(in_features=64, in_kept=16, out_features=48, out_kept=48))
+        >>> linear(torch.randn(2, 64)).shape, linear.weight.shape
+        (torch.Size([2, 48]), torch.Size([48, 16]))
     """
 
     def __init__(self, widths: Widths, bias: bool = True):

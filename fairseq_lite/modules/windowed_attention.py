@@ -89,12 +89,27 @@ class WindowedLinearAttention(LinearAttention):
         out_t = (sum_{t-W<s<=t} e_ts v_s + phi(q_t)^T S) / (sum_{t-W<s<=t} e_ts + phi(q_t)^T z)
         e_ts = exp(q_t . k_s / sqrt(d)),    S = sum_{s<=t-W} phi(k_s) v_s^T,    z = sum_{s<=t-W} phi(k_s)
 
-    after LoLCATs (arXiv 2410.10254) with one scale for both: `feature_map` is an ExpFeatureMap, whose products start
-    at that of exp(q . k / sqrt(d)). The position itself counts in the window. A step remembers S, z and the last
-    `window` keys and values. `parts` is "both", or "window" or "linear" to drop the other part's terms from both
-    sums, for measurements of what each contributes; where nothing is seen the output is that of zeros.
+    after LoLCATs (arXiv 2410.10254) with one scale for both. A step remembers S, z and the last W keys and values.
+    `parts` is "both", or "window" or "linear" to drop the other part's terms from both sums, for measurements of what
+    each contributes; where nothing is seen the output is that of zeros.
+
+    Args:
+        attention: fairseq's MultiheadAttention, whose projections it takes over
+        feature_map: an ExpFeatureMap, whose products start at the scale of exp(q . k / sqrt(d))
+        window: W, the position itself among them
 
     Raises UserError for another feature map or window < 1.
+
+    Examples:
+        >>> import torch
+        >>> from fairseq.modules import MultiheadAttention
+        >>> from fairseq_lite import FEATURE_MAPS, WindowedLinearAttention
+        >>> softmax = MultiheadAttention(64, num_heads=4, self_attention=True)
+        >>> phi = FEATURE_MAPS["exp"](num_heads=4, head_dim=16, feature_dim=32)
+        >>> windowed = WindowedLinearAttention(softmax, phi, window=4)
+        >>> x = torch.randn(10, 3, 64)
+        >>> windowed(x, x, x)[0].shape
+        torch.Size([10, 3, 64])
     """
 
     def __init__(self, attention: nn.Module, feature_map: ExpFeatureMap, window: int):

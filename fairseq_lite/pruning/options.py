@@ -20,7 +20,24 @@ ScopeChoice = ChoiceEnum(["global", "component", "layer"])
 
 @dataclass
 class PruningOptions(FairseqDataclass):
-    """What pruning adds to a criterion."""
+    """What to prune and when; the options of the criterions `..._with_pruning`, which say the same in their help.
+
+    Args:
+        pruning_target: part of the neurons to prune, 0 to 1, of the components without a target of their own
+        pruning_targets: targets of single components, as "q=0.9,k=0.9,v=0.45"
+        pruning_components: components to prune, as "i,o"; all by default
+        pruning_importance: "taylor", "magnitude" or "random"
+        pruning_granularity: "neuron" or "weight"
+        pruning_start, pruning_end: updates after which pruning begins and in which the target is reached
+        pruning_steps: equal steps between them
+        pruning_scope: "global", "component" or "layer", over which the target is reached
+        pruning_max_update: the training's last update, where fairseq knows it
+
+    Examples:
+        >>> from fairseq_lite import PruningOptions
+        >>> PruningOptions(pruning_target=0.5, pruning_components="i", pruning_end=1000).pruning_steps
+        20
+    """
 
     pruning_target: Optional[float] = field(
         default=None, metadata={"help": "part of the neurons to prune, 0 to 1, of the components without an own target"}

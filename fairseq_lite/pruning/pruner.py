@@ -12,7 +12,7 @@ from torch import Tensor
 from fairseq_lite.pruning.importance import IMPORTANCES
 from fairseq_lite.pruning.masks import Masks
 from fairseq_lite.pruning.neurons import prunable_layers
-from fairseq_lite.pruning.options import PruningOptions
+from fairseq_lite.pruning.options import PruningOptions, check
 from fairseq_lite.pruning.plan import chosen_groups, pools, schedule
 
 logger = logging.getLogger(__name__)
@@ -23,13 +23,33 @@ class Pruner:
 
     Masked rows are set to zero before each forward pass and whenever the model's state is saved, and have no
     gradient. So a checkpoint needs nothing of this package, and which neurons are pruned can be read off its weights.
+    The criterions `..._with_pruning` do all this in fairseq-train.
+
+    Args:
+        model: of fairseq's layers, or of any whose linear layers have their names
+        options: what to prune, and when
+        updates: those done; what the schedule has pruned in them is in the weights, else it is made up for
+
+    Raises UserError for options that do not fit together, and for components that the model has not.
+
+    Examples:
+        >>> import torch
+        >>> from fairseq_lite import Pruner, PruningOptions, build_architecture
+        >>> model = build_architecture("lite_transformer_lm_tiny")
+        >>> pruner = Pruner(model, PruningOptions(pruning_target=0.5, pruning_end=4, pruning_steps=2))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> for update in range(1, 6):
+        ...     optimizer.zero_grad()
+        ...     pruner.before_forward(update)
+        ...     loss = model(torch.randint(4, 1000, (2, 8)))[0].logsumexp(-1).mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> round(pruner.masks.sparsity["all"], 2)
+        0.5
     """
 
-    def __init__(self, model: nn.Module, options: PruningOptions, updates: int):
-        """With `updates` done: what the schedule has pruned in them is in the weights, else it is made up for.
-
-        Raises UserError for components that the model has not.
-        """
+    def __init__(self, model: nn.Module, options: PruningOptions, updates: int = 0):
+        check(options)
         self.groups = chosen_groups(options, prunable_layers(model))
         self.pools = pools(options, self.groups)
         self.schedule = schedule(options)
@@ -74,7 +94,7 @@ class Pruner:
         return self.masks.mask_gradient(number, parameter, gradient)
 
     def before_forward(self, update: int) -> None:
-        """Prune if a step is due in an update, and hold what is pruned at zero."""
+        """Prune if a step is due in an update, which count from 1, and hold what is pruned at zero."""
         due = self.schedule.steps_due(update)
         if due > self.steps_done:
             self._prune(due, update)
@@ -112,5 +132,6 @@ class Pruner:
         return self.importance.state_dict()
 
     def load_state_dict(self, state: Optional[Dict[str, Tensor]]) -> None:
+        """Go on from what was collected, None for nothing."""
         if state:
             self.importance.load_state_dict(state)

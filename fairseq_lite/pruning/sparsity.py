@@ -10,6 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from fairseq_lite.checkpoints import (
+    UNNAMED,
     Checkpoint,
     StateDict,
     architecture_of,
@@ -28,7 +29,20 @@ CROSS = "x"
 
 @dataclass
 class Sparsity:
-    """Parts that are pruned, by (layer, component), of `unit`: neurons, or weights where no whole neuron is."""
+    """How much is pruned of each layer and component, as `sparsity_of` finds it.
+
+    Args:
+        unit: "neurons", or "weights" where no whole neuron is pruned
+        pruned, whole: how many units are pruned and how many there were, by (layer, component)
+
+    Examples:
+        >>> from fairseq_lite import read_checkpoint, sparsity_of
+        >>> found = sparsity_of(read_checkpoint("checkpoint.pt"))
+        >>> found.layers
+        ['encoder 0', 'encoder 1', 'decoder 0', 'decoder 1']
+        >>> found.part(component="i")
+        0.5
+    """
 
     unit: str
     pruned: Dict[Tuple[str, str], int]
@@ -36,10 +50,12 @@ class Sparsity:
 
     @property
     def layers(self) -> List[str]:
+        """The names of the layers, in the model's order."""
         return list(dict.fromkeys(layer for layer, _ in self.whole))
 
     @property
     def components(self) -> List[str]:
+        """The names of the components that the model has, those of attention to the source last."""
         present = {component for _, component in self.whole}
         ordered = [prefix + component for prefix in ("", CROSS) for component in COMPONENTS]
         return [component for component in ordered if component in present]
@@ -96,10 +112,20 @@ def _pruned_weights(state: StateDict, layer: Layer) -> int:
     return int((state[f"{layer.name}.weight"] == 0).sum())
 
 
-def sparsity_of(checkpoint: Checkpoint, path: str) -> Sparsity:
+def sparsity_of(checkpoint: Checkpoint, path: str = UNNAMED) -> Sparsity:
     """The sparsity of a checkpoint, masked or shrunk, against the model that it was before.
 
+    Args:
+        checkpoint: as `read_checkpoint` gives it
+        path: what errors call it
+
     Raises UserError for an architecture that cannot be measured, and for weights that are missing or not finite.
+
+    Examples:
+        >>> from fairseq_lite import read_checkpoint, shrink, sparsity_of
+        >>> masked = read_checkpoint("checkpoint.pt")
+        >>> sparsity_of(masked).part("encoder 0", "i"), sparsity_of(shrink(masked)).part("encoder 0", "i")
+        (0.5, 0.5)
     """
     state = checkpoint["model"]
     require_finite(state, path)

@@ -16,9 +16,12 @@ class Classifier:
         threads: of onnxruntime
         batch_size: sentences that are labelled together
 
-    Raises FolderError for a folder that cannot be run.
+    Raises FolderError for a folder that cannot be run, InputError for a batch_size < 1.
 
-    >>> Classifier("folder").classify(["A film to remember."])
+    Examples:
+        >>> from fairseq_lite_runtime import Classifier
+        >>> Classifier("classifier").classify(["one two", "one two three one two"])
+        ['short', 'long']
     """
 
     def __init__(self, folder, threads=1, batch_size=32):

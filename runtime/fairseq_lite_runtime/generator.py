@@ -15,7 +15,10 @@ class Generator:
 
     Raises FolderError for a folder that cannot be run.
 
-    >>> Generator("folder").generate(["Once upon a time"], beam=1, max_len_b=40)
+    Examples:
+        >>> from fairseq_lite_runtime import Generator
+        >>> Generator("generator").generate(["eins zwei"], beam=1)
+        ['eins zwei']
     """
 
     def __init__(self, folder, threads=1, batch_size=16):
@@ -28,12 +31,18 @@ class Generator:
         """The best continuation of each prompt, with the prompt; an empty prompt starts from nothing.
 
         Args:
+            prompts: text, which may be empty
             options: fields of SearchOptions; max_len_b counts the prompt too
         """
         return [best_text(hypotheses) for hypotheses in self.hypotheses(prompts, **options)]
 
     def hypotheses(self, prompts, nbest=1, **options):
         """The nbest hypotheses of each prompt, best first.
+
+        Args:
+            prompts: text, which may be empty
+            nbest: how many, at most the beam
+            options: fields of SearchOptions
 
         Raises InputError for a prompt that is too long and for an option out of range.
         """

@@ -9,7 +9,19 @@ from fairseq_lite_runtime.options import SearchOptions
 
 
 class Hypothesis(NamedTuple):
-    """text: joined pieces; score: fairseq's, log-probability by length; tokens: ids with the end."""
+    """One of the texts that a search found.
+
+    Args:
+        text: joined pieces
+        score: fairseq's, log-probability by length
+        tokens: ids with the end
+
+    Examples:
+        >>> from fairseq_lite_runtime import Translator
+        >>> ((best, second),) = Translator("translator").hypotheses(["one"], nbest=2)
+        >>> best.text, best.score > second.score
+        ('eins', True)
+    """
 
     text: str
     score: float

@@ -19,8 +19,14 @@ class Stepper:
 
     Raises FolderError for a folder that cannot be run or has no step.onnx.
 
-    >>> Stepper("folder").perplexity(["The battery is empty."])
-    >>> print(*Stepper("folder").stream(prompt="Once", temperature=0.8, top_k=40, seed=1), sep="")
+    Examples:
+        >>> from fairseq_lite_runtime import Stepper
+        >>> model = Stepper("stepper")
+        >>> [len(scores) for scores in model.score(["one two", "three"])]  # the end of the sentence too
+        [3, 2]
+        >>> text = model.sample(prompt="one", temperature=0.8, top_k=4, seed=1, max_len=8)
+        >>> text.startswith("one")
+        True
     """
 
     def __init__(self, folder, threads=1):

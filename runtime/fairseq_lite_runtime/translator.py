@@ -15,7 +15,10 @@ class Translator:
 
     Raises FolderError for a folder that cannot be run.
 
-    >>> Translator("folder").translate(["The battery is empty."], beam=4)
+    Examples:
+        >>> from fairseq_lite_runtime import Translator
+        >>> Translator("translator").translate(["one two"], beam=4)
+        ['eins zwei']
     """
 
     def __init__(self, folder, threads=1, batch_size=16):
@@ -29,6 +32,7 @@ class Translator:
         """The best translation of each line; an empty line stays empty.
 
         Args:
+            lines: text, a sentence each
             options: fields of SearchOptions: beam, lenpen, min_len and others
         """
         return [best_text(hypotheses) for hypotheses in self.hypotheses(lines, **options)]
@@ -37,6 +41,8 @@ class Translator:
         """The nbest hypotheses of each line, best first; none for an empty line.
 
         Args:
+            lines: text, a sentence each
+            nbest: how many, at most the beam
             prefixes: for each line the words that its translation starts with
             options: fields of SearchOptions
 

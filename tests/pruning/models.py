@@ -10,7 +10,7 @@ from fairseq_lite.building import build_architecture, task_of_sizes
 from fairseq_lite.models.pruned import narrow
 from fairseq_lite.pruning.cuts import find_cuts
 from fairseq_lite.pruning.neurons import GRANULARITIES, prunable_layers
-from fairseq_lite.pruning.shrink import cut_state
+from fairseq_lite.pruning.shrinking import cut_state
 
 PAD = 1
 VOCABULARY = 50

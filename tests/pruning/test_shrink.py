@@ -16,7 +16,7 @@ from fairseq_lite.measure.inputs import measured_part
 from fairseq_lite.measure.mult_adds import count_mult_adds
 from fairseq_lite.models.pruned import check_prunable
 from fairseq_lite.modules import FEATURE_MAPS
-from fairseq_lite.pruning.shrink import shrink
+from fairseq_lite.pruning.shrinking import shrink
 from fairseq_lite.pruning.sparsity import sparsity_of
 
 SIZES = " ".join(

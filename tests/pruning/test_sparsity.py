@@ -6,7 +6,7 @@ from models import build, mask
 from fairseq_lite.converters.published import checkpoint_of
 from fairseq_lite.errors import UserError
 from fairseq_lite.pruning.neurons import prunable_layers
-from fairseq_lite.pruning.shrink import shrink
+from fairseq_lite.pruning.shrinking import shrink
 from fairseq_lite.pruning.sparsity import Sparsity, sparsity_of
 
 

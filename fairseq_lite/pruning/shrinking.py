@@ -11,6 +11,7 @@ from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 
 from fairseq_lite.checkpoints import (
+    UNNAMED,
     Checkpoint,
     StateDict,
     architecture_of,
@@ -28,12 +29,25 @@ from fairseq_lite.modules.pruned_linear import dense_state
 from fairseq_lite.pruning.cuts import Cut, find_cuts
 
 
-def shrink(checkpoint: Checkpoint, path: str) -> Checkpoint:
+def shrink(checkpoint: Checkpoint, path: str = UNNAMED) -> Checkpoint:
     """The checkpoint without its zero neurons, under an architecture `pruned_...` with the same outputs.
 
     One that was shrunk before can be shrunk again. The optimizer's state and the moving averages, which are of the
-    old shapes, are left out. Raises UserError for an architecture that cannot be shrunk, for weights that are not
-    finite and where nothing is to be removed.
+    old shapes, are left out.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it; it stays as it is
+        path: what errors call it
+
+    Raises UserError for an architecture that cannot be shrunk, for weights that are not finite and where nothing is
+    to be removed.
+
+    Examples:
+        >>> from fairseq_lite import read_checkpoint, shrink, write_checkpoint
+        >>> small = shrink(read_checkpoint("checkpoint.pt"))
+        >>> small["cfg"]["model"]._name
+        'pruned_lite_transformer'
+        >>> write_checkpoint(small, "small.pt")
     """
     base = _supported_model(checkpoint, path)
     require_finite(checkpoint["model"], path)

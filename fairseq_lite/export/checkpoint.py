@@ -1,0 +1,226 @@
+"""A checkpoint as an exported folder."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from fairseq.models import BaseFairseqModel
+
+from fairseq_lite.checkpoints import Checkpoint, architecture_of, model_of, read_checkpoint, require_finite
+from fairseq_lite.errors import ArgumentError, UserError
+from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
+from fairseq_lite.export.subwords import (
+    SENTENCEPIECE,
+    WORDPIECE,
+    is_lower_case,
+    looks_like_sentencepiece,
+    looks_like_wordpiece,
+    subword_files,
+)
+from fairseq_lite.export.vocabularies import Vocabulary, read_labels, read_vocabulary
+from fairseq_lite.measure.inputs import ENCODER, ENCODER_DECODER, kind_of
+from fairseq_lite.measure.inputs import LANGUAGE_MODEL as A_LANGUAGE_MODEL
+from fairseq_lite.measure.mult_adds import count_mult_adds
+
+KINDS = {ENCODER_DECODER: TRANSLATION, A_LANGUAGE_MODEL: LANGUAGE_MODEL, ENCODER: CLASSIFICATION}
+BITS = (32, 8, 4)
+DEFAULT_BEAM = 5
+COUNTED_TOKENS = 30
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+class Exported(NamedTuple):
+    """What `export_checkpoint` wrote.
+
+    Args:
+        kind: "translation", "language_model" or "classification"
+        bytes: of the folder
+        note: what was probably forgotten, "" for nothing
+
+    Examples:
+        >>> from fairseq_lite.export import Exported
+        >>> Exported("translation", 1_000_000, "").note
+        ''
+    """
+
+    kind: str
+    bytes: int
+    note: str
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    bits: int = 32,
+    beam: Optional[int] = None,
+    portable: bool = False,
+    step: bool = False,
+    spm: Sequence[Path] = (),
+    dict_src: Optional[Path] = None,
+    dict_tgt: Optional[Path] = None,
+    data: Optional[Path] = None,
+) -> Exported:
+    """Write a checkpoint as a folder that runs without torch and fairseq, as `fairseq-lite export` does.
+
+    Args:
+        checkpoint: file of fairseq's or of this plugin's, compressed or not
+        folder: to make; one that exists must be empty
+        bits: bits a weight, 32, 8 or 4
+        beam: default beam of the folder, 5 unless given; a classifier has none
+        portable: whether to use standard operators of ONNX alone
+        step: whether to add the encoder and one step of the decoder, to sample, stream and score
+        spm: sentencepiece models to copy, one, or those of source and target
+        dict_src, dict_tgt: dictionaries; by default those of the data folder
+        data: folder that fairseq-preprocess wrote; by default the one that the checkpoint names
+
+    Raises UserError for a model that is not exported, for files that are missing or do not fit it, and where onnx is
+    not installed; ArgumentError for `bits`, `beam` and `step` that cannot take effect. Nothing is written then.
+
+    Examples:
+        >>> from fairseq_lite import export_checkpoint
+        >>> export_checkpoint("checkpoint.pt", "exported", bits=8, beam=4).kind
+        'translation'
+    """
+    _require_onnx()
+    from fairseq_lite.export.folder import check_folder, write_folder
+
+    path, folder = os.fspath(checkpoint), os.fspath(folder)
+    if bits not in BITS:
+        raise ArgumentError("bits", bits, f"must be one of {', '.join(map(str, BITS))}")
+    check_folder(folder)
+    read = read_checkpoint(path)
+    require_finite(read["model"], path)
+    model = model_of(read, path)
+    kind = KINDS[kind_of(model)]
+    _check_options(kind, beam, step)
+    vocabulary = _vocabulary(path, read, model, kind, {"source": dict_src, "target": dict_tgt}, data)
+    config = Config(
+        kind=kind,
+        architecture=architecture_of(read["cfg"]["model"]),
+        bits=bits,
+        portable=portable,
+        options={} if kind == CLASSIFICATION else {"beam": DEFAULT_BEAM if beam is None else beam},
+        **_reading(read["cfg"]["task"], kind, vocabulary, spm),
+        **_limits(model, kind),
+    )
+    subwords, note = _subwords(spm, config, vocabulary)
+    graphs = _graphs(model, config, step)
+    return Exported(kind, write_folder(folder, config, vocabulary, graphs, subwords), note)
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError("the package onnx writes exported folders; pip install 'fairseq-lite[export]'") from None
+
+
+def _check_options(kind: str, beam: Optional[int], step: bool) -> None:
+    """Refuse options that could not take effect."""
+    if beam is not None and beam < 1:
+        raise ArgumentError("beam", beam, "must be at least 1")
+    if kind != CLASSIFICATION:
+        return
+    for name, given in {"beam": beam, "step": step}.items():
+        if given:
+            raise ArgumentError(name, "", "a classifier has none; leave it out")
+
+
+def _vocabulary(
+    path: str,
+    checkpoint: Checkpoint,
+    model: BaseFairseqModel,
+    kind: str,
+    dictionaries: Dict[str, Optional[Path]],
+    data: Optional[Path],
+) -> Vocabulary:
+    """The pieces of each side and a classifier's labels."""
+    task = checkpoint["cfg"]["task"]
+    classes = _classes(path, task, model) if kind == CLASSIFICATION else 0
+    given = {side: file and os.fspath(file) for side, file in dictionaries.items()}
+    folder = data and os.fspath(data)
+    vocabulary = read_vocabulary(kind, task, _rows(model, kind), given, folder)
+    if kind == CLASSIFICATION:
+        vocabulary["labels"] = read_labels(task, classes, folder)
+    return vocabulary
+
+
+def _rows(model: BaseFairseqModel, kind: str) -> Dict[str, int]:
+    """Entries that the model has on each side."""
+    if kind == CLASSIFICATION:
+        return {"source": model.encoder.sentence_encoder.embed_tokens.num_embeddings}
+    parts = {"source": model.encoder, "target": model.decoder} if kind == TRANSLATION else {"target": model.decoder}
+    without = [side for side, part in parts.items() if getattr(part, "dictionary", None) is None]
+    if without:
+        raise UserError(f"{type(model).__name__}: has no {without[0]} dictionary; models of text are exported")
+    return {side: len(part.dictionary) for side, part in parts.items()}
+
+
+def _classes(path: str, task: Any, model: BaseFairseqModel) -> int:
+    heads = list(getattr(model, "classification_heads", ()))
+    if len(heads) != 1:
+        raise UserError(f"{path}: has {len(heads)} classification heads; an encoder with one is exported")
+    if getattr(task, "regression_target", False):
+        raise UserError(f"{path}: its head predicts a number (--regression-target); a head for classes is exported")
+    return model.classification_heads[heads[0]].out_proj.out_features
+
+
+def _reading(task: Any, kind: str, vocabulary: Vocabulary, spm: Sequence[Path]) -> Dict[str, Any]:
+    """How the folder's program makes ids of text, as fields of Config."""
+    bos = {LANGUAGE_MODEL: getattr(task, "add_bos_token", False), CLASSIFICATION: _starts_with_bos(task)}
+    wordpiece = kind == CLASSIFICATION and looks_like_wordpiece(vocabulary["source"])
+    return {
+        "add_bos": bool(bos.get(kind)),
+        "subwords": WORDPIECE if wordpiece else SENTENCEPIECE if spm else None,
+        "lower_case": wordpiece and is_lower_case(vocabulary["source"]),
+    }
+
+
+def _starts_with_bos(task: Any) -> bool:
+    token = getattr(task, "init_token", None)
+    if token not in (None, 0):
+        raise UserError(
+            f"--init-token {token}: the checkpoint's text starts with it; only 0, the entry <s>, is exported"
+        )
+    return token == 0
+
+
+def _limits(model: BaseFairseqModel, kind: str) -> Dict[str, Optional[int]]:
+    """Positions that the model takes and its Mult-Adds, as fields of Config."""
+    limits = model.max_positions()
+    source, target = limits if kind == TRANSLATION else (None, limits) if kind == LANGUAGE_MODEL else (limits, None)
+    return {"max_source": source, "max_target": target, "mult_adds": _mult_adds(model, source, target)}
+
+
+def _mult_adds(model: BaseFairseqModel, *limits: Optional[int]) -> Optional[int]:
+    """Those of 30 tokens a side; None for a model with an operator that is not counted."""
+    try:
+        return count_mult_adds(model, *(min(COUNTED_TOKENS, limit or COUNTED_TOKENS) for limit in limits)).total
+    except UserError:
+        return None
+
+
+def _subwords(spm: Sequence[Path], config: Config, vocabulary: Vocabulary) -> Tuple[Dict[str, str], str]:
+    """The subword models to copy, and a note where one seems to be forgotten."""
+    models: List[str] = [os.fspath(model) for model in spm]
+    if models and config.subwords == WORDPIECE:
+        raise ArgumentError("spm", models[0], "the dictionary has the word pieces of a BERT; leave it out")
+    texts = {side: pieces for side, pieces in vocabulary.items() if side != "labels"}
+    files = subword_files(models, texts)
+    forgotten = not files and config.subwords is None and looks_like_sentencepiece(next(iter(texts.values())))
+    return files, "the dictionary has sentencepiece's pieces; without --spm text must come split" if forgotten else ""
+
+
+def _graphs(model: BaseFairseqModel, config: Config, step: bool) -> Dict[str, Any]:
+    """File name -> graph."""
+    from fairseq_lite.export.graphs import write
+    from fairseq_lite.export.steps import write_steps
+
+    graphs = {"model.onnx": write(model, config)}
+    if step:
+        steps, config.states = write_steps(model, config)
+        graphs.update(steps)
+    return graphs

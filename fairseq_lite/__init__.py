@@ -16,7 +16,7 @@ PUBLIC = {
     "averaging": "average",
     "models": "build_architecture take_layers",
     "pruning": "Pruner PruningOptions shrink sparsity_of",
-    "compression": "Scheme compress write_compressed",
+    "compression": "Scheme compress decompress write_compressed",
     "distillation": "LayerMatching divergence",
     "measure": "count_mult_adds count_parameters measure_latency bytes_by_part",
     "export": "export_checkpoint",

@@ -7,7 +7,7 @@ from typing import Dict, Optional, Sequence, Tuple
 import torch
 
 from fairseq_lite.checkpoints import StateDict, shape_mismatches
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import ArgumentError, UserError
 
 
 def average(checkpoints: Sequence[StateDict], names: Optional[Sequence[str]] = None) -> StateDict:
@@ -19,7 +19,7 @@ def average(checkpoints: Sequence[StateDict], names: Optional[Sequence[str]] = N
         checkpoints: the weights by name of each
         names: what errors call them, by default their numbers from 0
 
-    Raises UserError that names all mismatches if they are not of one model.
+    Raises UserError that names all mismatches if they are not of one model, ArgumentError if there is none.
 
     Examples:
         >>> from fairseq_lite import average, derived_checkpoint, read_checkpoint
@@ -27,6 +27,8 @@ def average(checkpoints: Sequence[StateDict], names: Optional[Sequence[str]] = N
         >>> mean = average([checkpoint["model"] for checkpoint in last])
         >>> averaged = derived_checkpoint(last[-1], mean)
     """
+    if not checkpoints:
+        raise ArgumentError("checkpoints", "", "there is none; give at least one")
     last = checkpoints[-1]
     names = [f"checkpoint {number}" for number in range(len(checkpoints))] if names is None else names
     wrong = [

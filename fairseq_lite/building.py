@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from difflib import get_close_matches
 from types import SimpleNamespace
-from typing import Dict, Optional, Sequence
+from typing import Dict, Optional, Sequence, Union
 
 from fairseq import models, options
 from fairseq.data import Dictionary
@@ -84,20 +84,20 @@ def task_of_language_pairs(pairs: Sequence[str], sizes: Dict[str, int]) -> Multi
 
 
 def build_architecture(
-    name: str, model_options: Sequence[str] = (), vocab_size: Optional[int] = None
+    name: str, model_options: Union[str, Sequence[str]] = (), vocab_size: Optional[int] = None
 ) -> BaseFairseqModel:
     """The model, with new weights, that fairseq-train would build from --arch NAME and these options.
 
     Args:
         name: architecture of fairseq's or of this plugin's
-        model_options: words of fairseq-train's command line, as ["--encoder-layers", "3"]
+        model_options: of fairseq-train's command line, as "--encoder-layers 3" or in words
         vocab_size: entries of each dictionary; by default 1000, counted from the last adaptive cutoff if there is one
 
     Raises UserError for an unknown architecture or option and for options that do not fit together.
 
     Examples:
         >>> from fairseq_lite import build_architecture
-        >>> model = build_architecture("lite_transformer_tiny", ["--encoder-kernel-sizes", "3,15"], vocab_size=100)
+        >>> model = build_architecture("lite_transformer_tiny", "--encoder-kernel-sizes 3,15", vocab_size=100)
         >>> model.encoder.layers[1].self_attn.conv
         LightweightConv(
           32, kernel_size=15, num_heads=2, centred, glu=False
@@ -114,7 +114,8 @@ def build_architecture(
     except UserError as error:
         raise UserError(f"--arch {name}: {error}") from None
     try:
-        args = _parse(name, model_options)
+        words = model_options.split() if isinstance(model_options, str) else model_options
+        args = _parse(name, words)
         size = _vocabulary_size(args, vocab_size)
         return models.build_model(_model_config(args), task_of_sizes(size, size))
     except Exception as error:

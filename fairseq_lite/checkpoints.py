@@ -18,16 +18,18 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.explain import misfit, one_line, unknown_architecture, unreadable_checkpoint
 from fairseq_lite.output_files import write_atomically
 
-Path = Union[str, "os.PathLike[str]"]
+StrPath = Union[str, "os.PathLike[str]"]
 Checkpoint = Dict[str, Any]
 StateDict = Dict[str, torch.Tensor]
+# The one key of a compressed model's weights; files have had it since 0.1.0.
+SEALED = "fairseq_lite.packed"
 # What errors call a checkpoint that is of no file.
 UNNAMED = "the checkpoint"
 # What a small buffer may repeat of its own entries.
 _REPEATED_ENTRIES = 1 << 20
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: StrPath) -> Checkpoint:
     """A checkpoint as fairseq reads it, brought up to its present format, and decompressed if it is compressed.
 
     Its entry `model` holds the weights by name, `cfg` the options of the training.
@@ -84,7 +86,9 @@ def _of_file(path: str, line: str) -> str:
     return line if path in line else f"{path}: {line}"
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: Path, save: Callable[[Checkpoint, IO], None] = torch.save) -> None:
+def write_checkpoint(
+    checkpoint: Checkpoint, path: StrPath, save: Callable[[Checkpoint, IO], None] = torch.save
+) -> None:
     """Write a checkpoint as a whole or not at all, for fairseq's commands and `read_checkpoint`.
 
     Args:
@@ -189,7 +193,9 @@ def architecture_of(options) -> Optional[str]:
 
 
 def model_options(checkpoint: Checkpoint, path: str):
-    """The model's options in a checkpoint; raises UserError for an architecture that is not registered."""
+    """The model's options in a checkpoint; raises UserError for an unknown architecture and for compressed weights."""
+    if SEALED in checkpoint["model"]:
+        raise UserError(f"{path}: is compressed; give what decompress returns, or write it and read it back")
     options = checkpoint["cfg"]["model"]
     name = architecture_of(options)
     if name not in ARCH_MODEL_REGISTRY:
@@ -234,7 +240,7 @@ def _sides(pair: str) -> List[str]:
     return [f"models.{pair}.{side}" for side in ("encoder", "decoder")]
 
 
-def load_model(path: Path) -> BaseFairseqModel:
+def load_model(path: StrPath) -> BaseFairseqModel:
     """The model of a checkpoint file with its weights, in evaluation mode; needs no data folder and no dictionary.
 
     Args:

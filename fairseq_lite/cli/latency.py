@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.cli import add_length_arguments, console
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import UserError, blame_options
 from fairseq_lite.measure.exported import ExportedModel, is_exported
 from fairseq_lite.measure.inputs import (
     ENCODER,
@@ -95,7 +95,8 @@ def _load_of_one_kind(args: argparse.Namespace) -> List[Union[torch.nn.Module, E
     for path, model in zip(args.checkpoints, models):
         allow_length(model, args.tgt_len)
         try:
-            checked_lengths(model, args.src_len, args.tgt_len)
+            with blame_options():
+                checked_lengths(model, args.src_len, args.tgt_len)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         if kind_of(model) != kind_of(models[0]):

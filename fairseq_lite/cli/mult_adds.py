@@ -12,7 +12,7 @@ from rich.table import Table
 from fairseq_lite.building import SMALL_VOCABULARY, build_architecture
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.cli import add_length_arguments, console
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import UserError, blame_options
 from fairseq_lite.measure.inputs import measured_part
 from fairseq_lite.measure.mult_adds import MultAdds, count_mult_adds
 from fairseq_lite.measure.parameters import count_parameters
@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> None:
         given = " ".join(rest) or "no arguments"
         raise UserError(f"{given}: give either --arch NAME or the path of one checkpoint (without --vocab-size)")
     try:
-        counted = count_mult_adds(model, args.src_len, args.tgt_len)
+        with blame_options():
+            counted = count_mult_adds(model, args.src_len, args.tgt_len)
     except UserError as error:
         raise UserError(f"{args.arch or rest[0]}: {error}") from None
     if args.json:

@@ -9,7 +9,7 @@ from typing import IO, Callable, Iterable, Optional
 
 import torch
 
-from fairseq_lite.checkpoints import Checkpoint, Path, write_checkpoint
+from fairseq_lite.checkpoints import UNNAMED, Checkpoint, StrPath, write_checkpoint
 from fairseq_lite.compression.magnitude import prune_smallest
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.scheme import Scheme
@@ -29,7 +29,7 @@ def compress(
     """A checkpoint of fairseq with its model sealed, and without what only training needs, as the optimizer's state.
 
     Args:
-        checkpoint: as `read_checkpoint` gives it; it stays as it is
+        checkpoint: as `read_checkpoint` gives it, or compressed already; it stays as it is
         scheme: how tensors are coded, by default in 8 bits by k-means
         sparsity: the share of weights that are first set to zero, the smallest ones
         progress: wraps the iteration over the tensors' names
@@ -42,6 +42,7 @@ def compress(
         >>> compressed = compress(read_checkpoint("checkpoint.pt"), Scheme(bits=4, entropy_code=True))
         >>> write_compressed(compressed, "compressed.pt")
     """
+    checkpoint = decompress(checkpoint)
     scheme = Scheme() if scheme is None else scheme
     state = checkpoint["model"]
     scheme.check_keep(state)
@@ -53,7 +54,7 @@ def compress(
     return {**kept, "criterion": None, "optimizer_history": history, "extra_state": extra_state, "model": sealed}
 
 
-def write_compressed(checkpoint: Checkpoint, path: Path) -> None:
+def write_compressed(checkpoint: Checkpoint, path: StrPath) -> None:
     """Write a compressed checkpoint as a small file, which `load_model` and fairseq's commands read like any other.
 
     Args:
@@ -85,14 +86,30 @@ def save_deflated(checkpoint: Checkpoint, file: IO) -> None:
             target.writestr(zipfile.ZipInfo(name), source.read(name), method, compresslevel=9)
 
 
-def unsealed_checkpoint(checkpoint: Checkpoint, path: str) -> Checkpoint:
-    """A checkpoint as it was read from a file, decompressed if it is compressed; raises UserError for damage."""
+def decompress(checkpoint: Checkpoint, path: str = UNNAMED) -> Checkpoint:
+    """A compressed checkpoint with weights in float32, each one of the levels; another checkpoint as it is.
+
+    `read_checkpoint` and fairseq's commands do it by themselves.
+
+    Args:
+        checkpoint: as `compress` gives it
+        path: what errors call it
+
+    Raises UserError for damage.
+
+    Examples:
+        >>> from fairseq_lite import Scheme, compress, decompress, model_of, read_checkpoint
+        >>> compressed = compress(read_checkpoint("checkpoint.pt"), Scheme(bits=2))
+        >>> model = model_of(decompress(compressed))
+        >>> len(model.encoder.layers[0].fc2.weight.unique())
+        4
+    """
     if not is_sealed(checkpoint.get("model")):
         return checkpoint
     try:
         return {**checkpoint, "model": unseal_state(checkpoint["model"])}
     except Damaged as error:
+        size = f" of {os.path.getsize(path)} bytes" if os.path.isfile(path) else ""
         raise UserError(
-            f"{path}: this compressed checkpoint of {os.path.getsize(path)} bytes is damaged ({error}); "
-            "copy or compress it again"
+            f"{path}: this compressed checkpoint{size} is damaged ({error}); copy or compress it again"
         ) from error

@@ -50,6 +50,8 @@ class Scheme:
             raise ArgumentError("method", self.method, f"must be one of {', '.join(QUANTISERS)}")
         if self.per_row and self.method == "linear":
             raise ArgumentError("per_row", "", "is for kmeans; the levels of linear are of each row anyway")
+        if isinstance(self.keep, str):
+            raise ArgumentError("keep", self.keep, f"must be a tuple of patterns, as ({self.keep!r},)")
         for pattern in self.keep:
             try:
                 re.compile(pattern)

@@ -9,13 +9,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 import torch
 from torch import Tensor
 
-from fairseq_lite.checkpoints import StateDict, is_placeholder
+from fairseq_lite.checkpoints import SEALED, StateDict, is_placeholder
 from fairseq_lite.compression.packing import Bytes, Damaged, Stream, seal, unseal
 from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.compression.tensors import Description, Streams, decode_weights, encode_weights
 
-# The one key of a sealed state dict; files have had it since 0.1.0.
-SEALED = "fairseq_lite.packed"
 # Entries that a file may describe: half a byte of a stream deflates to no less than a thousandth, zeros to nothing.
 _ENTRIES_AT_LEAST = 1 << 26
 _ENTRIES_TIMES = 8 * 1032

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fairseq.models import BaseFairseqModel
 from torch import Tensor
 
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import ArgumentError, UserError
 
 # The hidden states of the student and of the teacher, [T, B, C] by the number of the layer.
 States = Tuple[Dict[int, Tensor], Dict[int, Tensor]]
@@ -54,13 +54,13 @@ class LayerMatching(nn.Module):
         pairs: numbers of encoder layers, from 0, the student's and the teacher's
         student, teacher: models of fairseq's or of this plugin's, with encoders
 
-    Raises UserError for layers that are not there.
+    Raises UserError for layers that are not there, ArgumentError for no pairs.
 
     Examples:
         >>> import torch
         >>> from fairseq_lite import LayerMatching, build_architecture
         >>> teacher = build_architecture("transformer_tiny")
-        >>> student = build_architecture("transformer_tiny", ["--encoder-layers", "1"])
+        >>> student = build_architecture("transformer_tiny", "--encoder-layers 1")
         >>> matching = LayerMatching([(0, 1)], student, teacher)
         >>> source, length = torch.tensor([[4, 5, 6, 2]]), torch.tensor([4])
         >>> with matching.watching(student, teacher) as (own, other):
@@ -71,6 +71,8 @@ class LayerMatching(nn.Module):
 
     def __init__(self, pairs: Sequence[Tuple[int, int]], student: BaseFairseqModel, teacher: BaseFairseqModel):
         super().__init__()
+        if not pairs:
+            raise ArgumentError("pairs", "", "there is none; give at least one, as [(0, 1)]")
         self.students, self.teachers = zip(*pairs)
         _check_layers(pairs, "student", student, self.students)
         _check_layers(pairs, "teacher", teacher, self.teachers)

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from fairseq.models import BaseFairseqModel
 
-from fairseq_lite.checkpoints import Checkpoint, architecture_of, model_of, read_checkpoint, require_finite
+from fairseq_lite.checkpoints import Checkpoint, StrPath, architecture_of, model_of, read_checkpoint, require_finite
 from fairseq_lite.errors import ArgumentError, UserError
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
 from fairseq_lite.export.subwords import (
@@ -27,8 +27,6 @@ KINDS = {ENCODER_DECODER: TRANSLATION, A_LANGUAGE_MODEL: LANGUAGE_MODEL, ENCODER
 BITS = (32, 8, 4)
 DEFAULT_BEAM = 5
 COUNTED_TOKENS = 30
-
-Path = Union[str, "os.PathLike[str]"]
 
 
 class Exported(NamedTuple):
@@ -51,17 +49,17 @@ class Exported(NamedTuple):
 
 
 def export_checkpoint(
-    checkpoint: Path,
-    folder: Path,
+    checkpoint: StrPath,
+    folder: StrPath,
     *,
     bits: int = 32,
     beam: Optional[int] = None,
     portable: bool = False,
     step: bool = False,
-    spm: Sequence[Path] = (),
-    dict_src: Optional[Path] = None,
-    dict_tgt: Optional[Path] = None,
-    data: Optional[Path] = None,
+    spm: Union[StrPath, Sequence[StrPath]] = (),
+    dict_src: Optional[StrPath] = None,
+    dict_tgt: Optional[StrPath] = None,
+    data: Optional[StrPath] = None,
 ) -> Exported:
     """Write a checkpoint as a folder that runs without torch and fairseq, as `fairseq-lite export` does.
 
@@ -72,12 +70,12 @@ def export_checkpoint(
         beam: default beam of the folder, 5 unless given; a classifier has none
         portable: whether to use standard operators of ONNX alone
         step: whether to add the encoder and one step of the decoder, to sample, stream and score
-        spm: sentencepiece models to copy, one, or those of source and target
+        spm: sentencepiece model to copy, or those of source and target
         dict_src, dict_tgt: dictionaries; by default those of the data folder
         data: folder that fairseq-preprocess wrote; by default the one that the checkpoint names
 
-    Raises UserError for a model that is not exported, for files that are missing or do not fit it, and where onnx is
-    not installed; ArgumentError for `bits`, `beam` and `step` that cannot take effect. Nothing is written then.
+    Raises ArgumentError for files that are missing or do not fit the model and for options that cannot take effect,
+    UserError for a model that is not exported and where onnx is not installed. Nothing is written then.
 
     Examples:
         >>> from fairseq_lite import export_checkpoint
@@ -88,6 +86,7 @@ def export_checkpoint(
     from fairseq_lite.export.folder import check_folder, write_folder
 
     path, folder = os.fspath(checkpoint), os.fspath(folder)
+    subword_models = [os.fspath(model) for model in ([spm] if isinstance(spm, (str, os.PathLike)) else spm)]
     if bits not in BITS:
         raise ArgumentError("bits", bits, f"must be one of {', '.join(map(str, BITS))}")
     check_folder(folder)
@@ -103,10 +102,10 @@ def export_checkpoint(
         bits=bits,
         portable=portable,
         options={} if kind == CLASSIFICATION else {"beam": DEFAULT_BEAM if beam is None else beam},
-        **_reading(read["cfg"]["task"], kind, vocabulary, spm),
+        **_reading(read["cfg"]["task"], kind, vocabulary, bool(subword_models)),
         **_limits(model, kind),
     )
-    subwords, note = _subwords(spm, config, vocabulary)
+    subwords, note = _subwords(subword_models, config, vocabulary)
     graphs = _graphs(model, config, step)
     return Exported(kind, write_folder(folder, config, vocabulary, graphs, subwords), note)
 
@@ -134,8 +133,8 @@ def _vocabulary(
     checkpoint: Checkpoint,
     model: BaseFairseqModel,
     kind: str,
-    dictionaries: Dict[str, Optional[Path]],
-    data: Optional[Path],
+    dictionaries: Dict[str, Optional[StrPath]],
+    data: Optional[StrPath],
 ) -> Vocabulary:
     """The pieces of each side and a classifier's labels."""
     task = checkpoint["cfg"]["task"]
@@ -168,13 +167,13 @@ def _classes(path: str, task: Any, model: BaseFairseqModel) -> int:
     return model.classification_heads[heads[0]].out_proj.out_features
 
 
-def _reading(task: Any, kind: str, vocabulary: Vocabulary, spm: Sequence[Path]) -> Dict[str, Any]:
+def _reading(task: Any, kind: str, vocabulary: Vocabulary, sentencepiece: bool) -> Dict[str, Any]:
     """How the folder's program makes ids of text, as fields of Config."""
     bos = {LANGUAGE_MODEL: getattr(task, "add_bos_token", False), CLASSIFICATION: _starts_with_bos(task)}
     wordpiece = kind == CLASSIFICATION and looks_like_wordpiece(vocabulary["source"])
     return {
         "add_bos": bool(bos.get(kind)),
-        "subwords": WORDPIECE if wordpiece else SENTENCEPIECE if spm else None,
+        "subwords": WORDPIECE if wordpiece else SENTENCEPIECE if sentencepiece else None,
         "lower_case": wordpiece and is_lower_case(vocabulary["source"]),
     }
 
@@ -203,9 +202,8 @@ def _mult_adds(model: BaseFairseqModel, *limits: Optional[int]) -> Optional[int]
         return None
 
 
-def _subwords(spm: Sequence[Path], config: Config, vocabulary: Vocabulary) -> Tuple[Dict[str, str], str]:
+def _subwords(models: List[str], config: Config, vocabulary: Vocabulary) -> Tuple[Dict[str, str], str]:
     """The subword models to copy, and a note where one seems to be forgotten."""
-    models: List[str] = [os.fspath(model) for model in spm]
     if models and config.subwords == WORDPIECE:
         raise ArgumentError("spm", models[0], "the dictionary has the word pieces of a BERT; leave it out")
     texts = {side: pieces for side, pieces in vocabulary.items() if side != "labels"}

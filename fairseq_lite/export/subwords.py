@@ -6,7 +6,7 @@ import os
 import re
 from typing import Dict, List, Sequence
 
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import ArgumentError
 from fairseq_lite.export.vocabularies import Vocabulary
 
 SENTENCEPIECE, WORDPIECE = "sentencepiece", "wordpiece"
@@ -17,11 +17,12 @@ LEAST_KNOWN = 0.5
 def subword_files(models: Sequence[str], vocabulary: Vocabulary) -> Dict[str, str]:
     """The subword models to copy: name in the folder -> path.
 
-    One model serves all sides as subwords.spm; two are source.spm and target.spm. Raises UserError for a file that
+    One model serves all sides as subwords.spm; two are source.spm and target.spm. Raises ArgumentError for a file that
     is no sentencepiece model, or one whose pieces the dictionary does not know.
     """
     if len(models) > len(vocabulary):
-        raise UserError(f"--spm {models[-1]}: given {len(models)} times; the model has {len(vocabulary)} dictionaries")
+        problem = f"given {len(models)} times; the model has {len(vocabulary)} dictionaries"
+        raise ArgumentError("spm", models[-1], problem)
     if len(models) == 1:
         _check(models[0], [piece for pieces in vocabulary.values() for piece in pieces])
         return {"subwords.spm": models[0]}
@@ -34,18 +35,20 @@ def _check(path: str, known: List[str]) -> None:
     try:
         import sentencepiece
     except ModuleNotFoundError:
-        raise UserError(f"--spm {path}: the package sentencepiece reads it; pip install sentencepiece") from None
+        problem = "the package sentencepiece reads it; pip install sentencepiece"
+        raise ArgumentError("spm", path, problem) from None
     if not os.path.isfile(path):
-        raise UserError(f"--spm {path}: no such file; give the .model file of sentencepiece")
+        raise ArgumentError("spm", path, "no such file; give the .model file of sentencepiece")
     try:
         model = sentencepiece.SentencePieceProcessor(model_file=path)
     except (OSError, RuntimeError):
-        raise UserError(f"--spm {path}: not a model of sentencepiece") from None
+        raise ArgumentError("spm", path, "not a model of sentencepiece") from None
     pieces = [model.id_to_piece(i) for i in range(model.get_piece_size())]
     words = set(known)
     found = sum(piece in words for piece in pieces)
     if found < LEAST_KNOWN * len(pieces):
-        raise UserError(f"--spm {path}: the dictionary knows {found} of its {len(pieces)} pieces; give the model's own")
+        problem = f"the dictionary knows {found} of its {len(pieces)} pieces; give the model's own"
+        raise ArgumentError("spm", path, problem)
 
 
 def looks_like_wordpiece(pieces: Sequence[str]) -> bool:

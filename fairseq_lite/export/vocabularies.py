@@ -8,11 +8,11 @@ from typing import Any, Dict, List, Optional
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import infer_language_pair
 
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import ArgumentError, UserError
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION
 
 Vocabulary = Dict[str, List[str]]
-FLAGS = {"source": "--dict-src", "target": "--dict-tgt"}
+ARGUMENTS = {"source": "dict_src", "target": "dict_tgt"}
 # The sides whose text each kind of model reads or writes.
 SIDES = {TRANSLATION: ("source", "target"), LANGUAGE_MODEL: ("target",), CLASSIFICATION: ("source",)}
 
@@ -28,34 +28,35 @@ def read_vocabulary(
         given: dictionary files that the user named, for each side or None
         data: folder to look into instead of the checkpoint's
 
-    Raises UserError that names the option, for a file that is missing, is no dictionary or has other entries than
-    the model.
+    Raises ArgumentError for a file that is missing, is no dictionary or has other entries than the model, UserError
+    where the checkpoint names it.
     """
-    unused = [FLAGS[side] for side, path in given.items() if path and side not in SIDES[kind]]
+    unused = [ARGUMENTS[side] for side, path in given.items() if path and side not in SIDES[kind]]
     if unused:
-        raise UserError(f"{unused[0]}: a model of the kind {kind} has no such dictionary; leave it out")
+        raise ArgumentError(unused[0], "", f"a model of the kind {kind} has no such dictionary; leave it out")
     folder = data or str(getattr(task, "data", None) or "").split(os.pathsep)[0]
     vocabulary = {}
     for side in SIDES[kind]:
         path = given.get(side) or os.path.join(folder, _file_name(kind, side, task, folder))
-        flag = FLAGS[side] if given.get(side) else "--data" if data else None
-        vocabulary[side] = _pieces(path, flag or FLAGS[side], given=flag is not None, rows=rows[side])
+        argument = ARGUMENTS[side] if given.get(side) else "data" if data else None
+        vocabulary[side] = _pieces(path, argument or ARGUMENTS[side], given=argument is not None, rows=rows[side])
     return vocabulary
 
 
 def read_labels(task: Any, classes: int, data: Optional[str] = None) -> List[str]:
     """The names of a classifier's classes in the order of its outputs, from label/dict.txt of the data folder.
 
-    Raises UserError where the file is missing or names fewer classes, or where the folder holds pairs of sentences.
+    Raises ArgumentError where the file is missing or names fewer classes, or where the folder holds pairs of sentences.
     """
     folder = data or str(getattr(task, "data", None) or "")
     if os.path.isdir(os.path.join(folder, "input1")):
-        raise UserError(f"--data {folder}: holds pairs of sentences (input1); an exported classifier takes single ones")
+        problem = "holds pairs of sentences (input1); an exported classifier takes single ones"
+        raise ArgumentError("data", folder, problem)
     path = os.path.join(folder, "label", "dict.txt")
-    dictionary = _load(path, "--data", given=data is not None)
+    dictionary = _load(path, "data", given=data is not None)
     labels = dictionary.symbols[dictionary.nspecial :][:classes]
     if len(labels) < classes:
-        raise UserError(f"--data {folder}: label/dict.txt names {len(labels)} classes, the model has {classes}")
+        raise ArgumentError("data", folder, f"label/dict.txt names {len(labels)} classes, the model has {classes}")
     return labels
 
 
@@ -70,25 +71,27 @@ def _file_name(kind: str, side: str, task: Any, folder: str) -> str:
     return f"dict.{language}.txt"
 
 
-def _pieces(path: str, flag: str, given: bool, rows: int) -> List[str]:
-    pieces = list(_load(path, flag, given).symbols)
+def _pieces(path: str, argument: str, given: bool, rows: int) -> List[str]:
+    pieces = list(_load(path, argument, given).symbols)
     if rows == len(pieces) + 1 and "<mask>" not in pieces:
         pieces.append("<mask>")  # as the tasks of masked words do
     if len(pieces) != rows:
-        raise UserError(f"{flag} {path}: has {len(pieces)} entries, the model embeds {rows}; give its own dictionary")
+        problem = f"has {len(pieces)} entries, the model embeds {rows}; give its own dictionary"
+        raise ArgumentError(argument, path, problem)
     return pieces
 
 
-def _load(path: str, flag: str, given: bool) -> Dictionary:
+def _load(path: str, argument: str, given: bool) -> Dictionary:
     if not os.path.isfile(path):
         if given:
-            raise UserError(f"{flag} {path}: no such file; give a dict.*.txt that fairseq-preprocess wrote")
+            raise ArgumentError(argument, path, "no such file; give a dict.*.txt that fairseq-preprocess wrote")
+        option = "--" + argument.replace("_", "-")
         raise UserError(
-            f"{path}: no such file, though the checkpoint names it; give {flag} FILE, or --data with the folder that "
+            f"{path}: no such file, though the checkpoint names it; give {option} FILE, or --data with the folder that "
             "fairseq-preprocess wrote"
         )
     try:
         return Dictionary.load(path)
     except (ValueError, RuntimeError, UnicodeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{flag} {path}: not a dictionary of fairseq's ({reason})") from None
+        raise ArgumentError(argument, path, f"not a dictionary of fairseq's ({reason})") from None

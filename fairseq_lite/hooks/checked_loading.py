@@ -10,7 +10,7 @@ from fairseq.file_io import PathManager
 
 from fairseq_lite.archives import require_whole_archive
 from fairseq_lite.checkpoints import require_model
-from fairseq_lite.compression.files import unsealed_checkpoint
+from fairseq_lite.compression.files import decompress
 from fairseq_lite.errors import UserError
 from fairseq_lite.evaluated_options import require_literal_options
 
@@ -32,7 +32,7 @@ def check_and_decompress_checkpoints() -> None:
         require_literal_options(checkpoint, path)
         # Old files lack it, and a criterion with weights of its own asks for it.
         checkpoint.setdefault("criterion", None)
-        return unsealed_checkpoint(checkpoint, local_path)
+        return decompress(checkpoint, local_path)
 
     checkpoint_utils.load_checkpoint_to_cpu = load_checked
 

@@ -11,7 +11,7 @@ from fairseq.models.roberta import RobertaModel
 from fairseq.modules import SinusoidalPositionalEmbedding
 from torch import Tensor
 
-from fairseq_lite.errors import UserError
+from fairseq_lite.errors import ArgumentError, UserError
 from fairseq_lite.measure.exported import ExportedModel
 from fairseq_lite.measure.kinds import ENCODER, ENCODER_DECODER, LANGUAGE_MODEL
 
@@ -20,10 +20,10 @@ KINDS = {
     LANGUAGE_MODEL: FairseqLanguageModel,
     ENCODER: (RobertaModel, MaskedLMModel),
 }
-LENGTH_OPTIONS = {
-    ENCODER_DECODER: ("--src-len", "--tgt-len"),
-    LANGUAGE_MODEL: ("--tgt-len",),
-    ENCODER: ("--src-len",),
+LENGTHS = {
+    ENCODER_DECODER: ("src_len", "tgt_len"),
+    LANGUAGE_MODEL: ("tgt_len",),
+    ENCODER: ("src_len",),
 }
 
 
@@ -43,15 +43,15 @@ def kind_of(model: nn.Module) -> str:
 
 
 def checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
-    """Those of the lengths that apply to this kind of model; raises UserError for one that the model does not take."""
-    options = LENGTH_OPTIONS[kind_of(model)]
-    given = {"--src-len": src_len, "--tgt-len": tgt_len}
+    """Those of the lengths that apply to this kind of model; raises ArgumentError for one that it does not take."""
+    names = LENGTHS[kind_of(model)]
+    given = {"src_len": src_len, "tgt_len": tgt_len}
     longest = model.max_positions()
     limits = longest if isinstance(longest, tuple) else [longest]
-    for option, limit in zip(options, limits):
-        if not 1 <= given[option] <= limit:
-            raise UserError(f"{option} {given[option]}: this model takes 1 to {limit} tokens")
-    return [given[option] for option in options]
+    for name, limit in zip(names, limits):
+        if not 1 <= given[name] <= limit:
+            raise ArgumentError(name, given[name], f"this model takes 1 to {limit} tokens")
+    return [given[name] for name in names]
 
 
 def allow_length(model: nn.Module, tgt_len: int) -> None:

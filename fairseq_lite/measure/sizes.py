@@ -9,7 +9,7 @@ from typing import Dict
 import torch
 
 from fairseq_lite.archives import load_file
-from fairseq_lite.checkpoints import Path, StateDict, distinct
+from fairseq_lite.checkpoints import StateDict, StrPath, distinct
 from fairseq_lite.compression.packing import Damaged
 from fairseq_lite.compression.states import is_sealed, sealed_sizes
 from fairseq_lite.errors import UserError
@@ -37,7 +37,7 @@ def part_of(name: str) -> str:
     return next((part for part, pattern in _PATTERNS if re.search(pattern, name)), OTHER)
 
 
-def bytes_by_part(path: Path) -> Dict[str, int]:
+def bytes_by_part(path: StrPath) -> Dict[str, int]:
     """Bytes of a checkpoint's file, compressed or not, by part; together they are the file on disk.
 
     Tied weights count once, with the first of their names.

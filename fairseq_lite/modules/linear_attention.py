@@ -7,7 +7,7 @@ from fairseq.incremental_decoding_utils import FairseqIncrementalState
 from torch import Tensor
 
 from fairseq_lite.modules.causal_product import causal_product, decay_between
-from fairseq_lite.modules.checks import require_projections
+from fairseq_lite.modules.checks import require_heads, require_projections
 from fairseq_lite.modules.feature_maps import FeatureMap, in_float32
 from fairseq_lite.modules.incremental_state import IncrementalState
 
@@ -35,7 +35,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
         causal: whether a position sees itself and the past alone, and the past is remembered while decoding
         gate: whether the causal state decays by g = sigmoid(w x) at each position (arXiv 2103.02143, section 3.2)
 
-    Raises ArgumentError for attention that is not fairseq's.
+    Raises ArgumentError for attention that is not fairseq's, and for a feature map of other heads.
 
     Examples:
         >>> import torch
@@ -60,6 +60,7 @@ class LinearAttention(nn.Module, FairseqIncrementalState):
     def __init__(self, attention: nn.Module, feature_map: FeatureMap, causal: bool, gate: bool = False):
         super().__init__()
         require_projections(attention)
+        require_heads(feature_map, attention)
         self.embed_dim: int = attention.embed_dim
         self.num_heads: int = attention.num_heads
         self.head_dim: int = attention.head_dim

@@ -98,7 +98,7 @@ class WindowedLinearAttention(LinearAttention):
         feature_map: an ExpFeatureMap, whose products start at the scale of exp(q . k / sqrt(d))
         window: W, the position itself among them
 
-    Raises UserError for another feature map or window < 1.
+    Raises UserError for another feature map or window < 1, and what LinearAttention raises.
 
     Examples:
         >>> import torch

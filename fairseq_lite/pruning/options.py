@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 ImportanceChoice = ChoiceEnum(list(IMPORTANCES))
 GranularityChoice = ChoiceEnum(list(GRANULARITIES))
-ScopeChoice = ChoiceEnum(["global", "component", "layer"])
+SCOPES = ["global", "component", "layer"]
+ScopeChoice = ChoiceEnum(SCOPES)
 
 
 @dataclass
@@ -133,10 +134,20 @@ def _check_schedule(options: PruningOptions) -> None:
         raise UserError(f"--pruning-steps {options.pruning_steps}: must be at least 1")
 
 
+def _check_choices(options: PruningOptions) -> None:
+    """Those of a command line are checked before; a program may give any text."""
+    choices = {"importance": list(IMPORTANCES), "granularity": list(GRANULARITIES), "scope": SCOPES}
+    for name, known in choices.items():
+        given = str(getattr(options, f"pruning_{name}"))
+        if given not in known:
+            raise UserError(f"--pruning-{name} {given}: unknown; take one of {', '.join(known)}")
+
+
 def check(options: PruningOptions) -> None:
     """Raise UserError for options that are out of range or do not fit together; warn of an end that is not reached."""
     _check_components("--pruning-targets", options.pruning_targets, list(targets_of(options.pruning_targets)))
     _check_components("--pruning-components", options.pruning_components, components_of(options.pruning_components))
+    _check_choices(options)
     _check_targets(options)
     _check_schedule(options)
     last = options.pruning_max_update

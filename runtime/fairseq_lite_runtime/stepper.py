@@ -48,6 +48,8 @@ class Stepper:
         Args:
             targets: lines
             sources: for a translation model, a line for each target
+
+        Raises InputError for a line that is too long and for sources that are missing or too many.
         """
         rows = [[*self.text.ids(line), self.config["eos"]] for line in targets]
         for number, ids in enumerate(rows, 1):

@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_what_is_raised_is_told(name):
     functions = constructors(thing) if inspect.isclass(thing) else [thing]
     if any(map(raises_mistakes, functions)):
         assert "Raises" in thing.__doc__
+    own = methods(thing) if inspect.isclass(thing) else {}
+    silent = [method for method, function in own.items() if "aise" not in (function.__doc__ or "")]
+    assert not [method for method in silent if raises_mistakes(own[method])]
+
+
+def test_without_onnx_all_but_exporting_works(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(fairseq_lite.UserError, match="the package onnx writes exported folders; pip install"):
+        fairseq_lite.export_checkpoint("checkpoint.pt", "exported")
 
 
 def test_a_mistake_is_found_behind_other_functions():

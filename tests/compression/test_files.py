@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.checkpoints import load_model, read_checkpoint, write_checkpoint
-from fairseq_lite.compression.files import compress, save_deflated, unsealed_checkpoint
+from fairseq_lite.compression.files import compress, decompress, save_deflated
 from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.compression.states import SEALED
 from fairseq_lite.converters.published import checkpoint_of
@@ -152,7 +152,7 @@ def test_patterns_that_are_found_nowhere_are_refused(checkpoint):
 
 def test_placeholders_without_a_number_become_zeros(checkpoint):
     state = {"head._float_tensor": torch.tensor([float("nan")]), "w": torch.randn(40, 40)}
-    back = unsealed_checkpoint(compress({**checkpoint, "model": state}, FOUR_BITS), "m.pt")["model"]
+    back = decompress(compress({**checkpoint, "model": state}, FOUR_BITS), "m.pt")["model"]
     assert back["head._float_tensor"] == 0
 
 

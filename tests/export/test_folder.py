@@ -141,11 +141,11 @@ def test_a_classifier_has_the_mask_and_its_labels(tmp_path):
     "given, data, message",
     [
         ({}, None, "gone/dict.txt: no such file, though the checkpoint names it; give --dict-tgt FILE, or --data"),
-        ({}, "away", "--data away/dict.txt: no such file"),
-        ({"target": "away.txt"}, None, "--dict-tgt away.txt: no such file"),
-        ({"source": "away.txt"}, None, "--dict-src: a model of the kind language_model has no such dictionary"),
-        ({"target": "long"}, None, "--dict-tgt .*: has 7 entries, the model embeds 6"),
-        ({"target": "none"}, None, "--dict-tgt .*: not a dictionary of fairseq's"),
+        ({}, "away", "data away/dict.txt: no such file"),
+        ({"target": "away.txt"}, None, "dict_tgt away.txt: no such file"),
+        ({"source": "away.txt"}, None, "dict_src: a model of the kind language_model has no such dictionary"),
+        ({"target": "long"}, None, "dict_tgt .*: has 7 entries, the model embeds 6"),
+        ({"target": "none"}, None, "dict_tgt .*: not a dictionary of fairseq's"),
     ],
 )
 def test_a_dictionary_that_does_not_fit_is_refused(tmp_path, given, data, message):
@@ -178,7 +178,7 @@ def test_subword_models_are_one_for_all_sides_or_one_for_each(subword_model):
         subword_files([subword_model] * 3, vocabulary)
     with pytest.raises(UserError, match="the dictionary knows 0 of its 40 pieces"):
         subword_files([subword_model], {"target": ["a"]})
-    with pytest.raises(UserError, match="--spm nothing: no such file"):
+    with pytest.raises(UserError, match="spm nothing: no such file"):
         subword_files(["nothing"], vocabulary)
     with pytest.raises(UserError, match="not a model of sentencepiece"):
         subword_files([__file__], vocabulary)

@@ -59,5 +59,5 @@ def test_outputs_longer_than_the_model_was_trained_for():
     assert len(hypothesis[0]["tokens"]) == 12
     learned = build_architecture("transformer_tiny", [*options, "--decoder-learned-pos"], 20)
     allow_length(learned, 12)
-    with pytest.raises(UserError, match="--tgt-len 12: this model takes 1 to 9 tokens"):
+    with pytest.raises(UserError, match="tgt_len 12: this model takes 1 to 9 tokens"):
         checked_lengths(learned, 5, 12)

@@ -270,9 +270,9 @@ def test_other_models_are_an_error(model):
 @pytest.mark.parametrize(
     "options, lengths, message",
     [
-        ("lite_transformer_tiny", (0, 30), "--src-len 0"),
-        ("lite_transformer_tiny", (30, 5000), "--tgt-len 5000"),
-        ("roberta --encoder-layers 1 --max-positions 40", (41, 30), "--src-len 41.*1 to 40"),
+        ("lite_transformer_tiny", (0, 30), "src_len 0"),
+        ("lite_transformer_tiny", (30, 5000), "tgt_len 5000"),
+        ("roberta --encoder-layers 1 --max-positions 40", (41, 30), "src_len 41.*1 to 40"),
     ],
 )
 def test_impossible_lengths_are_an_error(options, lengths, message):

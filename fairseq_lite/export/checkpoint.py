@@ -83,30 +83,38 @@ def export_checkpoint(
         'translation'
     """
     _require_onnx()
+    models = [os.fspath(model) for model in ([spm] if isinstance(spm, (str, os.PathLike)) else spm)]
+    dictionaries = {"source": dict_src and os.fspath(dict_src), "target": dict_tgt and os.fspath(dict_tgt)}
+    options = _Options(bits, beam, portable, step, models, dictionaries, data and os.fspath(data))
+    return _export(os.fspath(checkpoint), os.fspath(folder), options)
+
+
+class _Options(NamedTuple):
+    bits: int
+    beam: Optional[int]
+    portable: bool
+    step: bool
+    spm: List[str]
+    dictionaries: Dict[str, Optional[str]]
+    data: Optional[str]
+
+
+def _export(path: str, folder: str, options: _Options) -> Exported:
+    """Check all that can be checked, then make the graphs, then write."""
     from fairseq_lite.export.folder import check_folder, write_folder
 
-    path, folder = os.fspath(checkpoint), os.fspath(folder)
-    subword_models = [os.fspath(model) for model in ([spm] if isinstance(spm, (str, os.PathLike)) else spm)]
-    if bits not in BITS:
-        raise ArgumentError("bits", bits, f"must be one of {', '.join(map(str, BITS))}")
+    if options.bits not in BITS:
+        raise ArgumentError("bits", options.bits, f"must be one of {', '.join(map(str, BITS))}")
     check_folder(folder)
-    read = read_checkpoint(path)
-    require_finite(read["model"], path)
-    model = model_of(read, path)
+    checkpoint = read_checkpoint(path)
+    require_finite(checkpoint["model"], path)
+    model = model_of(checkpoint, path)
     kind = KINDS[kind_of(model)]
-    _check_options(kind, beam, step)
-    vocabulary = _vocabulary(path, read, model, kind, {"source": dict_src, "target": dict_tgt}, data)
-    config = Config(
-        kind=kind,
-        architecture=architecture_of(read["cfg"]["model"]),
-        bits=bits,
-        portable=portable,
-        options={} if kind == CLASSIFICATION else {"beam": DEFAULT_BEAM if beam is None else beam},
-        **_reading(read["cfg"]["task"], kind, vocabulary, bool(subword_models)),
-        **_limits(model, kind),
-    )
-    subwords, note = _subwords(subword_models, config, vocabulary)
-    graphs = _graphs(model, config, step)
+    _check_options(kind, options)
+    vocabulary = _vocabulary(path, checkpoint, model, kind, options)
+    config = _config(checkpoint, model, kind, vocabulary, options)
+    subwords, note = _subwords(options.spm, config, vocabulary)
+    graphs = _graphs(model, config, options.step)
     return Exported(kind, write_folder(folder, config, vocabulary, graphs, subwords), note)
 
 
@@ -117,33 +125,24 @@ def _require_onnx() -> None:
         raise UserError("the package onnx writes exported folders; pip install 'fairseq-lite[export]'") from None
 
 
-def _check_options(kind: str, beam: Optional[int], step: bool) -> None:
+def _check_options(kind: str, options: _Options) -> None:
     """Refuse options that could not take effect."""
-    if beam is not None and beam < 1:
-        raise ArgumentError("beam", beam, "must be at least 1")
+    if options.beam is not None and options.beam < 1:
+        raise ArgumentError("beam", options.beam, "must be at least 1")
     if kind != CLASSIFICATION:
         return
-    for name, given in {"beam": beam, "step": step}.items():
-        if given:
+    for name in ("beam", "step"):
+        if getattr(options, name):
             raise ArgumentError(name, "", "a classifier has none; leave it out")
 
 
-def _vocabulary(
-    path: str,
-    checkpoint: Checkpoint,
-    model: BaseFairseqModel,
-    kind: str,
-    dictionaries: Dict[str, Optional[StrPath]],
-    data: Optional[StrPath],
-) -> Vocabulary:
+def _vocabulary(path: str, checkpoint: Checkpoint, model: BaseFairseqModel, kind: str, options: _Options) -> Vocabulary:
     """The pieces of each side and a classifier's labels."""
     task = checkpoint["cfg"]["task"]
     classes = _classes(path, task, model) if kind == CLASSIFICATION else 0
-    given = {side: file and os.fspath(file) for side, file in dictionaries.items()}
-    folder = data and os.fspath(data)
-    vocabulary = read_vocabulary(kind, task, _rows(model, kind), given, folder)
+    vocabulary = read_vocabulary(kind, task, _rows(model, kind), options.dictionaries, options.data)
     if kind == CLASSIFICATION:
-        vocabulary["labels"] = read_labels(task, classes, folder)
+        vocabulary["labels"] = read_labels(task, classes, options.data)
     return vocabulary
 
 
@@ -167,15 +166,27 @@ def _classes(path: str, task: Any, model: BaseFairseqModel) -> int:
     return model.classification_heads[heads[0]].out_proj.out_features
 
 
-def _reading(task: Any, kind: str, vocabulary: Vocabulary, sentencepiece: bool) -> Dict[str, Any]:
-    """How the folder's program makes ids of text, as fields of Config."""
+def _config(
+    checkpoint: Checkpoint, model: BaseFairseqModel, kind: str, vocabulary: Vocabulary, options: _Options
+) -> Config:
+    task, limits = checkpoint["cfg"]["task"], model.max_positions()
+    source, target = limits if kind == TRANSLATION else (None, limits) if kind == LANGUAGE_MODEL else (limits, None)
     bos = {LANGUAGE_MODEL: getattr(task, "add_bos_token", False), CLASSIFICATION: _starts_with_bos(task)}
     wordpiece = kind == CLASSIFICATION and looks_like_wordpiece(vocabulary["source"])
-    return {
-        "add_bos": bool(bos.get(kind)),
-        "subwords": WORDPIECE if wordpiece else SENTENCEPIECE if sentencepiece else None,
-        "lower_case": wordpiece and is_lower_case(vocabulary["source"]),
-    }
+    beam = DEFAULT_BEAM if options.beam is None else options.beam
+    return Config(
+        kind=kind,
+        architecture=architecture_of(checkpoint["cfg"]["model"]),
+        bits=options.bits,
+        portable=options.portable,
+        add_bos=bool(bos.get(kind)),
+        max_source=source,
+        max_target=target,
+        subwords=WORDPIECE if wordpiece else SENTENCEPIECE if options.spm else None,
+        lower_case=wordpiece and is_lower_case(vocabulary["source"]),
+        mult_adds=_mult_adds(model, source, target),
+        options={} if kind == CLASSIFICATION else {"beam": beam},
+    )
 
 
 def _starts_with_bos(task: Any) -> bool:
@@ -185,13 +196,6 @@ def _starts_with_bos(task: Any) -> bool:
             f"--init-token {token}: the checkpoint's text starts with it; only 0, the entry <s>, is exported"
         )
     return token == 0
-
-
-def _limits(model: BaseFairseqModel, kind: str) -> Dict[str, Optional[int]]:
-    """Positions that the model takes and its Mult-Adds, as fields of Config."""
-    limits = model.max_positions()
-    source, target = limits if kind == TRANSLATION else (None, limits) if kind == LANGUAGE_MODEL else (limits, None)
-    return {"max_source": source, "max_target": target, "mult_adds": _mult_adds(model, source, target)}
 
 
 def _mult_adds(model: BaseFairseqModel, *limits: Optional[int]) -> Optional[int]:

@@ -1,3 +1,5 @@
+"""Layers that take plain arguments, for fairseq's models and others."""
+
 from fairseq_lite.modules.dynamic_conv import DynamicConv
 from fairseq_lite.modules.feature_maps import FEATURE_MAPS
 from fairseq_lite.modules.incremental_state import IncrementalState

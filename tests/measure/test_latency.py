@@ -45,7 +45,7 @@ def test_generation_runs_to_the_longest_that_the_model_takes():
     options = "--max-source-positions 12 --max-target-positions 9"
     (hypothesis,) = batch_run(build("lite_transformer_tiny", options), 1, 12, 9)()
     assert len(hypothesis[0]["tokens"]) == 9
-    with pytest.raises(UserError, match="--tgt-len 10: this model takes 1 to 9 tokens"):
+    with pytest.raises(UserError, match="tgt_len 10: this model takes 1 to 9 tokens"):
         batch_run(build("lite_transformer_tiny", options), 1, 12, 10)
 
 

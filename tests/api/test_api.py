@@ -97,3 +97,9 @@ def test_pages_run(page, beside_files):
 def test_every_name_has_its_place_on_a_page(name):
     shown = [path.split(".")[-1] for page in PAGES for path in re.findall(r"^::: (\S+)$", page.read_text(), re.M)]
     assert shown.count(name) == 1
+
+
+def test_the_first_page_lists_what_the_package_hands_on():
+    (index,) = (page.read_text() for page in PAGES if page.stem == "index")
+    assert set(fairseq_lite.__all__) <= set(re.findall(r"`(\w+)`", index))
+    assert f"{len(fairseq_lite.__all__)} names" in index

@@ -26,7 +26,6 @@ from fairseq_lite.measure.mult_adds import count_mult_adds
 KINDS = {ENCODER_DECODER: TRANSLATION, A_LANGUAGE_MODEL: LANGUAGE_MODEL, ENCODER: CLASSIFICATION}
 BITS = (32, 8, 4)
 DEFAULT_BEAM = 5
-COUNTED_TOKENS = 30
 
 
 class Exported(NamedTuple):
@@ -184,7 +183,7 @@ def _config(
         max_target=target,
         subwords=WORDPIECE if wordpiece else SENTENCEPIECE if options.spm else None,
         lower_case=wordpiece and is_lower_case(vocabulary["source"]),
-        mult_adds=_mult_adds(model, source, target),
+        mult_adds=_mult_adds(model),
         options={} if kind == CLASSIFICATION else {"beam": beam},
     )
 
@@ -198,10 +197,10 @@ def _starts_with_bos(task: Any) -> bool:
     return token == 0
 
 
-def _mult_adds(model: BaseFairseqModel, *limits: Optional[int]) -> Optional[int]:
+def _mult_adds(model: BaseFairseqModel) -> Optional[int]:
     """Those of 30 tokens a side; None for a model with an operator that is not counted."""
     try:
-        return count_mult_adds(model, *(min(COUNTED_TOKENS, limit or COUNTED_TOKENS) for limit in limits)).total
+        return count_mult_adds(model).total
     except UserError:
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch.nn as nn
 from fairseq.models import FairseqEncoderDecoderModel, FairseqLanguageModel, FairseqMultiModel
@@ -20,6 +20,8 @@ KINDS = {
     LANGUAGE_MODEL: FairseqLanguageModel,
     ENCODER: (RobertaModel, MaskedLMModel),
 }
+# Tokens of a sentence whose length is not given.
+TOKENS = 30
 LENGTHS = {
     ENCODER_DECODER: ("src_len", "tgt_len"),
     LANGUAGE_MODEL: ("tgt_len",),
@@ -42,13 +44,18 @@ def kind_of(model: nn.Module) -> str:
     raise UserError(f"{type(model).__name__}: is neither an encoder-decoder, a language model nor a BERT")
 
 
-def checked_lengths(model: nn.Module, src_len: int, tgt_len: int) -> List[int]:
-    """Those of the lengths that apply to this kind of model; raises ArgumentError for one that it does not take."""
+def checked_lengths(model: nn.Module, src_len: Optional[int], tgt_len: Optional[int]) -> List[int]:
+    """Those of the lengths that apply to this kind of model; None is 30 tokens, or as many as it takes.
+
+    Raises ArgumentError for a length that the model does not take.
+    """
     names = LENGTHS[kind_of(model)]
     given = {"src_len": src_len, "tgt_len": tgt_len}
     longest = model.max_positions()
     limits = longest if isinstance(longest, tuple) else [longest]
     for name, limit in zip(names, limits):
+        if given[name] is None:
+            given[name] = min(TOKENS, limit)
         if not 1 <= given[name] <= limit:
             raise ArgumentError(name, given[name], f"this model takes 1 to {limit} tokens")
     return [given[name] for name in names]

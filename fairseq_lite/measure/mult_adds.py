@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -53,7 +53,7 @@ class _ForwardPass(nn.Module):
         return run_once(self.model, *inputs)[0]
 
 
-def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> MultAdds:
+def count_mult_adds(model: nn.Module, src_len: Optional[int] = None, tgt_len: Optional[int] = None) -> MultAdds:
     """Counts one teacher-forced pass of a sentence pair, or `tgt_len` tokens in a language model.
 
     An encoder reads `src_len` tokens, RoBERTa's to its first classification head if it has one; of a multilingual
@@ -63,7 +63,7 @@ def count_mult_adds(model: nn.Module, src_len: int = 30, tgt_len: int = 30) -> M
 
     Args:
         model: of fairseq's or of this plugin's, which stays as it was
-        src_len, tgt_len: tokens of the source and of the target
+        src_len, tgt_len: tokens of the source and of the target; by default 30, or as many as the model takes
 
     Raises UserError for another kind of model, for lengths that it does not take, and for an operator without a rule.
 

@@ -100,6 +100,14 @@ def test_transformer_lm_by_formula(adaptive):
     assert count_mult_adds(model, tgt_len=length).total == layers * layer
 
 
+@pytest.mark.parametrize("arch, limits", [("lite_transformer_tiny", (12, 9)), ("lite_transformer_lm_tiny", (None, 9))])
+def test_a_length_that_is_not_given_fits_the_model(arch, limits):
+    options = [f"--max-{side}-positions={limit}" for side, limit in zip(("source", "target"), limits) if limit]
+    model = build(arch, " ".join(options))
+    assert count_mult_adds(model).total == count_mult_adds(model, *limits).total
+    assert count_mult_adds(build(arch)).total == count_mult_adds(build(arch), 30, 30).total
+
+
 @pytest.mark.parametrize("length", [7, 30])
 @pytest.mark.parametrize("heads", [[], [("first", 5, 12), ("second", 3, 20)]])
 def test_roberta_by_formula(heads, length):

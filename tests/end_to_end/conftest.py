@@ -2,18 +2,15 @@
 
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from made_once import made_once
-from processes import run_script
+from processes import command_line, run_script, tail
+from toy_texts import TEST_SENTENCES, counting_sentence, sentence_pair
 
 from fairseq_lite.hooks.repairs import allow_fairseq_checkpoints
-
-WORDS = 12
-TEST_SENTENCES = 50
 
 # Without a buffer, for the thread that fills it can abort a process of fairseq's that ends within an epoch.
 TRAIN_OPTIONS = (
@@ -28,17 +25,6 @@ TRANSLATION_OPTIONS = "--task translation --source-lang de --target-lang en".spl
 def plugin():
     """The plugin by its path in the checkout; its bare name is the installed copy."""
     return str(Path(__file__).parents[2] / "fairseq_lite")
-
-
-def command_line(command):
-    """The path of a console script installed beside this Python."""
-    script = Path(sys.executable).with_name(command)
-    assert script.exists(), f"{command} is not installed beside {sys.executable}"
-    return str(script)
-
-
-def tail(text, lines=15):
-    return "\n".join(text.splitlines()[-lines:])
 
 
 @pytest.fixture(scope="session")
@@ -60,28 +46,6 @@ def load():
     """Reads a checkpoint."""
     allow_fairseq_checkpoints()
     return lambda path: torch.load(path, map_location="cpu")
-
-
-def source_word(n):
-    return f"w{n}"
-
-
-def target_word(n):
-    """Every third word is of two subwords, so that --remove-bpe has something to do."""
-    return f"t@@ {n}" if n % 3 == 0 else f"t{n}"
-
-
-def sentence_pair(rng):
-    """A sentence, and its translation: word by word, with each two neighbours swapped."""
-    words = [rng.randrange(WORDS) for _ in range(rng.randint(3, 8))]
-    swapped = [n for i in range(0, len(words), 2) for n in reversed(words[i : i + 2])]
-    return " ".join(map(source_word, words)), " ".join(map(target_word, swapped))
-
-
-def counting_sentence(rng):
-    """Each word follows from the one before."""
-    start, length = rng.randrange(WORDS), rng.randint(4, 12)
-    return " ".join(source_word((start + 5 * i) % WORDS) for i in range(length))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,17 @@ _PRELOADED = "torch scipy.stats sklearn.metrics sacrebleu fairseq fairseq.traine
 _forkserver.set_forkserver_preload([*_PRELOADED.split(), "before_forks"])
 
 
+def command_line(command):
+    """The path of a console script installed beside this Python."""
+    script = Path(sys.executable).with_name(command)
+    assert script.exists(), f"{command} is not installed beside {sys.executable}"
+    return str(script)
+
+
+def tail(text, lines=15):
+    return "\n".join(text.splitlines()[-lines:])
+
+
 def _start_server():
     """Start the process that is forked, whose Python ignores sys.path: it finds before_forks by PYTHONPATH."""
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]

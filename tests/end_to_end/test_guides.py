@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Callable, Dict, NamedTuple
 
 import pytest
-from conftest import TEST_SENTENCES, command_line, tail
-from processes import run_script
+from processes import command_line, run_script, tail
 from toy_bert import FFN, HEADS, WIDTH, write_bert, write_sentences
-from toy_texts import write_parallel_text, write_subwords
+from toy_texts import TEST_SENTENCES, write_parallel_text, write_subwords
 
 pytest.importorskip("onnxruntime", reason="the official fairseq's Python has none")
 
@@ -33,7 +32,7 @@ class Guide(NamedTuple):
     # prepare(folder, made) makes the files that the page takes for granted; made gives a fixture by its name
     prepare: Callable[[Path, Callable], None]
     # options and their values for toys
-    sizes: Dict[str, int]
+    sizes: Dict[str, object]
     # what the last command prints, as a regular expression
     printed: str
 
@@ -70,6 +69,7 @@ SMALL = {
     "--encoder-ffn-embed-dim": FFN,
     "--encoder-attention-heads": HEADS,
     "--max-positions": POSITIONS,
+    "--distillation-layers": "0:0",
 }
 GUIDES = {
     "guides/small_transformer.md": Guide(parallel_text, {}, r"(.*\n){2}"),
@@ -101,7 +101,7 @@ def bash(command, folder):
 def with_sizes(text, sizes):
     """The text with other values of options, each of which it must have."""
     for option, value in sizes.items():
-        text, found = re.subn(rf"{option} \d+", f"{option} {value}", text)
+        text, found = re.subn(rf"{option} [\d:,]+", f"{option} {value}", text)
         assert found, f"{option}: no longer in the guide"
     return text
 

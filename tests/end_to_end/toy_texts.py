@@ -1,10 +1,32 @@
-"""Files of text that the guides take for granted."""
+"""Text of two toy languages, and files of it that the guides take for granted."""
 
 import random
 
-from conftest import counting_sentence, sentence_pair
-
+WORDS = 12
+TEST_SENTENCES = 50
 SIZES = {"train": 200, "valid": 10, "test": 10}
+
+
+def source_word(n):
+    return f"w{n}"
+
+
+def target_word(n):
+    """Every third word is of two subwords, so that --remove-bpe has something to do."""
+    return f"t@@ {n}" if n % 3 == 0 else f"t{n}"
+
+
+def sentence_pair(rng):
+    """A sentence, and its translation: word by word, with each two neighbours swapped."""
+    words = [rng.randrange(WORDS) for _ in range(rng.randint(3, 8))]
+    swapped = [n for i in range(0, len(words), 2) for n in reversed(words[i : i + 2])]
+    return " ".join(map(source_word, words)), " ".join(map(target_word, swapped))
+
+
+def counting_sentence(rng):
+    """Each word follows from the one before."""
+    start, length = rng.randrange(WORDS), rng.randint(4, 12)
+    return " ".join(source_word((start + 5 * i) % WORDS) for i in range(length))
 
 
 def write_parallel_text(folder):

@@ -15,6 +15,10 @@ import fairseq_lite
 PUBLIC = public()
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
 SHAPE = re.compile(r"\[([A-Z]\w*|\.\.\.)(, [\w*' ]+)*\]")
+# a paper, by its authors and year or by its number
+SOURCE = re.compile(r"et al\.?,? \(?\d{4}|arXiv \d{4}\.\d+|arxiv\.org/abs/\d{4}\.\d+")
+METHODS = "LSRA LinearAttention WindowedLinearAttention LightweightConv DynamicConv take_layers Pruner Scheme".split()
+METHODS += "LayerMatching divergence count_mult_adds".split()
 every_name = pytest.mark.parametrize("name", PUBLIC)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -54,6 +58,11 @@ def test_modules_tell_their_shapes(name):
     if inspect.isclass(thing) and issubclass(thing, nn.Module):
         assert SHAPE.search(thing.forward.__doc__)
         assert not unspoken(thing.forward, thing.forward.__doc__)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_name_their_source(name):
+    assert SOURCE.search(PUBLIC[name].__doc__)
 
 
 @every_name

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # run.sh DATA CHECKPOINT OUT: BLEU and bytes of a translation model in fewer and fewer bits, as it is and finetuned for
-# them. DATA is what examples/multi30k/prepare.sh made, and has CHECKPOINT's dictionaries. BITS (8 6 4 3) and UPDATES (414,
-# of each finetuning) are read from the environment. A run that was cut off repeats the step that it was at and no other.
+# them. DATA is what examples/multi30k/prepare.sh made, and has CHECKPOINT's dictionaries. BITS (8 6 4 3), METHOD
+# (linear) and UPDATES (414, of each finetuning) are read from the environment. A run that was cut off repeats the step that
+# it was at and no other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 [ $# = 3 ] || fail "usage: run.sh DATA CHECKPOINT OUT"
-data=$1 checkpoint=$2 out=$3 updates=${UPDATES:-414}
+data=$1 checkpoint=$2 out=$3 updates=${UPDATES:-414} method=${METHOD:-linear}
 require "$data/binary/dict.de.txt" "$data/reference.de" "$checkpoint"
 
 # compressed CHECKPOINT BITS SMALL
 compressed() {
-  fairseq-lite compress "$1" "$3" --bits "$2" --entropy-code
+  fairseq-lite compress "$1" "$3" --bits "$2" --method "$method" --entropy-code
 }
 
 # finetuned BITS CHECKPOINT: weights keep to so many bits in every update.
@@ -19,7 +20,7 @@ finetuned() {
   local options
   options=$(python "$common/continuing.py" "$checkpoint")
   fairseq-train "$data/binary" --user-dir fairseq_lite --save-dir "$2.training" --share-all-embeddings $options \
-    --quantize-finetune "$1" --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 \
+    --quantize-finetune "$1" --quantize-method "$method" --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 \
     --dropout 0.1 --lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates $((updates / 20)) \
     --total-num-update "$updates" --max-update "$updates" --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # run.sh DATA OUT [STEP...]: from a Transformer to a folder that runs without torch and fairseq, with what each step
 # costs and gives. DATA is what examples/multi30k/prepare.sh made. The steps are student, pruned, recurrent and
-# quantised, and each starts from the checkpoint before; without names all but recurrent are made. TRANSFORMER (a
-# checkpoint of your own), STUDENT, NEURONS, BITS and UPDATES are read from the environment. A run that was cut off
+# quantised, and each starts from the checkpoint before; without names student and pruned are made. TRANSFORMER (a
+# checkpoint of your own), STUDENT, NEURONS, BITS, UPDATES and EXPORT are read from the environment. A run that was cut off
 # repeats the step that it was at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 [ $# -ge 2 ] || fail "usage: run.sh DATA OUT [STEP...]"
 data=$1 out=$2 steps=("${@:3}")
-[ ${#steps[@]} -gt 0 ] || steps=(student pruned quantised)
+[ ${#steps[@]} -gt 0 ] || steps=(student pruned)
 for step in "${steps[@]}"; do
   [[ $step =~ ^(student|pruned|recurrent|quantised)$ ]] ||
     fail "$step: is no step; there are student, pruned, recurrent and quantised"
@@ -74,13 +74,12 @@ exported() {
   fairseq-lite export "$1" "$3" --bits "$2" --data "$data/binary" --spm "$data/subwords.model" --beam 4
 }
 
-# measured NAME: exports a checkpoint and translates the test set by the folder. In 8 bits, quantised weights keep their
-# values, and large products are integers.
+# measured CHECKPOINT [BITS]: exports it, in 32 bits or fewer, and translates the test set by the folder.
 measured() {
-  local bits=32
-  [ "$1" != quantised ] || bits=8
-  once exported "$out/$1.pt" "$bits" "$out/$1"
-  once python "$here/measure.py" folder "$out/$1" "$data" "$out/$1.json"
+  local name=$1${2:+-$2}
+  once exported "$out/$1.pt" "${2:-32}" "$out/$name"
+  once python "$here/measure.py" folder "$out/$name" "$data" "$out/$name.json"
+  names+=("$name")
 }
 
 # first CHECKPOINT: the Transformer that all begins with.
@@ -94,6 +93,7 @@ first() {
 
 once first "$out/transformer.pt"
 once python "$here/measure.py" fairseq "$out/transformer.pt" "$data" "$out/fairseq.json"
+names=(fairseq)
 measured transformer
 before=transformer
 for step in "${steps[@]}"; do
@@ -101,4 +101,5 @@ for step in "${steps[@]}"; do
   measured "$step"
   before=$step
 done
-python "$here/summary.py" "$out" fairseq transformer "${steps[@]}" --plot "$out/pipeline.png"
+for few in ${EXPORT:-8 4}; do measured "$before" "$few"; done
+python "$here/summary.py" "$out" "${names[@]}" --plot "$out/pipeline.png"

@@ -45,9 +45,14 @@ def plot(steps: dict[str, dict], path: Path) -> None:
     sizes = [step["bytes"] / 1e6 for step in steps.values()]
     speeds = [step["tokens"] / step["seconds"] for step in steps.values()]
     axis.plot(sizes, speeds, "o-")
-    for (name, step), size, speed in zip(steps.items(), sizes, speeds):
-        axis.annotate(f"{name}\nBLEU {step['bleu']:.1f}", (size, speed), (6, 6), textcoords="offset points")
+    for number, (name, step) in enumerate(steps.items()):
+        # above and below in turns, as neighbours lie close
+        place = (6, -28) if number % 2 else (6, 8)
+        label = f"{name}\nBLEU {step['bleu']:.1f}"
+        axis.annotate(label, (sizes[number], speeds[number]), place, textcoords="offset points")
     axis.set(xscale="log", yscale="log", xlabel="megabytes of the model", ylabel="tokens/s, one thread, beam 4")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.margins(0.2)
     axis.invert_xaxis()
     axis.spines[["top", "right"]].set_visible(False)

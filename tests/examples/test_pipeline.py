@@ -84,11 +84,12 @@ def starts(line):
 
 def test_each_step_starts_from_the_one_before_and_is_done_once(programs, data, tmp_path):
     run = lambda *steps: programs.run("pipeline/run.sh", data, tmp_path / "out", *steps).stdout  # noqa: E731
-    assert run("student", "quantised").split()[:4] == ["fairseq", "transformer", "student", "quantised"]
+    names = ["fairseq", "transformer", "student", "quantised", "quantised-8", "quantised-4"]
+    assert run("student", "quantised").split()[:6] == names
     calls = programs.calls()
     assert [starts(line) for line in calls["fairseq-train"]] == [None, None, "student.pt"]
-    bits = {line[1].rsplit("/")[-1]: line[4] for line in calls["fairseq-lite"] if line[0] == "export"}
-    assert bits == {"transformer.pt": "32", "student.pt": "32", "quantised.pt": "8"}
+    bits = [(line[1].rsplit("/")[-1], line[4]) for line in calls["fairseq-lite"] if line[0] == "export"]
+    assert bits == [(f"{name}.pt", "32") for name in names[1:4]] + [("quantised.pt", "8"), ("quantised.pt", "4")]
     run("student", "pruned", "recurrent")
     assert [starts(line) for line in programs.calls()["fairseq-train"]] == ["student.pt", "pruned.pt"]
 

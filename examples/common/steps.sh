@@ -66,6 +66,17 @@ prepare_pair() {
   once cp "$raw/test.$target" "$out/reference.$target"
 }
 
+# train_translation DATA UPDATES LEARNING_RATE FAIRSEQ_TRAIN_OPTION... CHECKPOINT: without the optimizer's state.
+train_translation() {
+  local data=$1 updates=$2 folder="${!#}.training"
+  fairseq-train "$data/binary" --user-dir fairseq_lite --save-dir "$folder" --share-all-embeddings \
+    --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 --dropout 0.1 \
+    --lr "$3" --lr-scheduler polynomial_decay --warmup-updates $((updates / 20)) --total-num-update "$updates" \
+    --max-update "$updates" --label-smoothing 0.1 --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
+    "${@:4:$#-4}"
+  fairseq-lite average "$folder/checkpoint_last.pt" "${!#}"
+}
+
 # generate BINARY_DIR CHECKPOINT [FAIRSEQ_GENERATE_OPTION...] LOG: decodes the test set.
 # fairseq tokenises before it calls sacrebleu, which then warns that it was given tokens.
 generate() {

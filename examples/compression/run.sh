@@ -19,12 +19,8 @@ compressed() {
 finetuned() {
   local options
   options=$(python "$common/continuing.py" "$checkpoint")
-  fairseq-train "$data/binary" --user-dir fairseq_lite --save-dir "$2.training" --share-all-embeddings $options \
-    --quantize-finetune "$1" --quantize-method "$method" --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 \
-    --dropout 0.1 --lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates $((updates / 20)) \
-    --total-num-update "$updates" --max-update "$updates" --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
-    --criterion label_smoothed_cross_entropy --label-smoothing 0.1
-  fairseq-lite average "$2.training/checkpoint_last.pt" "$2"
+  train_translation "$data" "$updates" 3e-4 $options --criterion label_smoothed_cross_entropy \
+    --quantize-finetune "$1" --quantize-method "$method" "$2"
 }
 
 # scored NAME CHECKPOINT SCORE: a line of the table: name, bytes, BLEU.

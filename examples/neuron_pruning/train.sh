@@ -7,7 +7,6 @@ set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: train.sh DATA OUT [FAIRSEQ_TRAIN_OPTION...]" >&2; exit 2; }
 data=$1
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
-encoder=${ENCODER:---encoder-layers 6 --encoder-embed-dim 384 --encoder-ffn-embed-dim 1536 --encoder-attention-heads 12}
 declare -A models=(
   [bert]="--arch roberta $encoder --finetune-from-model $data/pretrained/model.pt --attention-dropout 0.1 --pooler-dropout 0.1"
   [bilstm]="--arch bilstm_classifier"

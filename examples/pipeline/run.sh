@@ -23,15 +23,8 @@ student_options=(${STUDENT:---arch lite_transformer_iwslt_de_en --decoder-layers
 teacher=(--teacher "$out/transformer.pt" --distillation-weight 0.5)
 base=label_smoothed_cross_entropy
 
-# trained UPDATES LEARNING_RATE FAIRSEQ_TRAIN_OPTION... CHECKPOINT: without the optimizer's state.
 trained() {
-  local folder="${!#}.training"
-  fairseq-train "$data/binary" --user-dir fairseq_lite --save-dir "$folder" --share-all-embeddings \
-    --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 1e-4 --clip-norm 1.0 --dropout 0.1 \
-    --lr "$2" --lr-scheduler polynomial_decay --warmup-updates $(($1 / 20)) --total-num-update "$1" \
-    --max-update "$1" --label-smoothing 0.1 --max-tokens 2048 --num-workers 0 --no-epoch-checkpoints \
-    "${@:3:$#-3}"
-  fairseq-lite average "$folder/checkpoint_last.pt" "${!#}"
+  train_translation "$data" "$@"
 }
 
 # continuing CHECKPOINT [--recurrent]: options that finetune a checkpoint, whose sizes are taken from it. A step assigns

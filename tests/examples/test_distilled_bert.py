@@ -45,6 +45,12 @@ def test_students_learn_from_the_dense_model_of_their_seed(distilled):
     assert starts == [["pretrained", "model.pt"], ["dense", "model.pt"], ["out-1", "taken.pt"], None]
 
 
+def test_an_unknown_student_is_named_before_any_training(distilled, tmp_path):
+    with pytest.raises(AssertionError, match="STUDENTS: neurons-100 is none of"):
+        distilled("layers-3 neurons-100")
+    assert not (tmp_path / "out-1").exists()
+
+
 def test_options_come_from_the_students(distilled):
     _, pruned, layers, bilstm = distilled("neurons-80 layers-3 bilstm", SEEDS="1")
     assert last(pruned, "--pruning-target") == ["0.80"]

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # run.sh DATA CHECKPOINT OUT: BLEU and bytes of a translation model in fewer and fewer bits, as it is and finetuned for
 # them. DATA is what examples/multi30k/prepare.sh made, and has CHECKPOINT's dictionaries. BITS (8 6 4 3), METHOD
-# (linear) and UPDATES (414, of each finetuning) are read from the environment. A run that was cut off repeats the step that
+# (kmeans) and UPDATES (414, of each finetuning) are read from the environment. A run that was cut off repeats the step that
 # it was at and no other.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
 [ $# = 3 ] || fail "usage: run.sh DATA CHECKPOINT OUT"
-data=$1 checkpoint=$2 out=$3 updates=${UPDATES:-414} method=${METHOD:-linear}
+data=$1 checkpoint=$2 out=$3 updates=${UPDATES:-414} method=${METHOD:-kmeans}
 require "$data/binary/dict.de.txt" "$data/reference.de" "$checkpoint"
 
 # compressed CHECKPOINT BITS SMALL

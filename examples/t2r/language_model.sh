@@ -34,6 +34,7 @@ evaluate() {
 t2r="--arch t2r_transformer_lm" exp="--arch t2r_transformer_lm_exp"
 declare -A ideas=(
   [softmax]="--arch transformer_lm"
+  [softmax-logits]="--arch transformer_lm $(logits)"
   [t2r-32]="$t2r"
   [t2r-64]="$t2r --causal-feature-dim 64"
   [t2r-64-transfer]="$t2r --causal-feature-dim 64 $(transfer)"

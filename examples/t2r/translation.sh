@@ -35,6 +35,7 @@ evaluate() {
 exp="--arch t2r_transformer_exp" both="--linear-attention causal,cross"
 declare -A ideas=(
   [softmax]="--arch transformer"
+  [softmax-logits]="--arch transformer $(logits)"
   [past-t2r]="--arch t2r_transformer --linear-attention causal"
   [past-exp]="$exp"
   [past-exp-transfer]="$exp $(transfer)"

@@ -98,7 +98,7 @@ evaluate_pair() {
   fairseq-lite average "$out/checkpoints" --last "$last" "$out/averaged.pt"
   generate "$data/binary" "$out/averaged.pt" "${@:6}" "$out/test.log"
   hypotheses "$out/test.log" "$out/translation.$target"
-  sacrebleu "$data/reference.$target" --input "$out/translation.$target" --metrics bleu \
+  sacrebleu "$data/reference.$target" --input "$out/translation.$target" --metrics bleu --width 2 \
     --tokenize "$tokenizer" $([ "$tokenizer" != none ] || echo --force)
   fairseq-lite mult-adds "$out/averaged.pt"
 }

@@ -1,0 +1,56 @@
+"""examples/multi30k/compare.sh: the models have the same Mult-Adds, and each is trained and scored once."""
+
+import pytest
+from fairseq import options
+from fairseq.models import build_model
+from stand_ins import TRAIN, StandIns
+
+from fairseq_lite.building import task_of_sizes
+from fairseq_lite.measure.mult_adds import count_mult_adds
+
+MODELS = ["lite", "flat", "transformer-6", "transformer-3", "lightconv", "evolved"]
+PROGRAMS = {
+    "fairseq-train": TRAIN,
+    "fairseq-generate": r"""printf 'D-0\t0\ttext\n'; echo "Generate valid with beam=5: BLEU = 38.25 69.0/44.0" """,
+    "sacrebleu": r"""printf '{\n "name": "BLEU",\n "score": 37.50,\n "signature": "13a"\n}\n'""",
+    "fairseq-lite": 'echo " total 54.71 M 4.59 M"; echo "   without embeddings 2.67 M"',
+}
+
+
+@pytest.fixture
+def programs(tmp_path):
+    return StandIns(tmp_path / "programs", PROGRAMS)
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name in ("binary/dict.de.txt", "reference.de"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("words\n")
+    return tmp_path / "data"
+
+
+def test_a_table_of_models_of_the_same_mult_adds(programs, data, tmp_path):
+    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", "--cpu", MODELS=" ".join(MODELS))
+    columns = "54.71 M | 2.67 M | 38.25 | 37.50"
+    assert process.stdout.splitlines()[-len(MODELS) :] == [f"| {model}, seed 1 | {columns} |" for model in MODELS]
+    counted = []
+    for line in programs.calls()["fairseq-train"]:
+        at = line.index("--user-dir")
+        args = options.parse_args_and_arch(options.get_training_parser(), line[:at] + line[at + 2 :])
+        assert (args.max_update, args.dropout, args.cpu) == (5520, 0.2, True)
+        counted.append(count_mult_adds(build_model(args, task_of_sizes(1000, 1000)), 30, 30).total)
+    assert counted == [pytest.approx(counted[0], rel=0.03)] * len(MODELS)
+
+
+def test_what_is_there_is_not_made_again(programs, data, tmp_path):
+    for models, seeds in (("lite", "1"), ("lite flat", "1 2")):
+        programs.run("multi30k/compare.sh", data, tmp_path / "out", MODELS=models, SEEDS=seeds)
+    calls = programs.calls()
+    assert len(calls["fairseq-train"]) == 4 and len(calls["fairseq-generate"]) == 8
+
+
+def test_an_unknown_model_is_named(programs, data, tmp_path):
+    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", MODELS="huge", succeeds=False)
+    assert process.stderr.startswith("compare.sh: MODELS: huge is none of ")

@@ -19,7 +19,7 @@ updates=${UPDATES:-5520} bits=${BITS:-4}
 transformer=(--arch transformer --encoder-normalize-before --decoder-normalize-before
   --encoder-layers 3 --encoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --encoder-attention-heads 4
   --decoder-layers 3 --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 --decoder-attention-heads 4)
-student_options=(${STUDENT:---arch lite_transformer_iwslt_de_en --decoder-layers 2 --decoder-kernel-sizes 15,31})
+student_options=(${STUDENT:---arch lite_transformer_edge})
 teacher=(--teacher "$out/transformer.pt" --distillation-weight 0.5)
 base=label_smoothed_cross_entropy
 

@@ -3,11 +3,17 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from fairseq_lite.building import build_architecture
 from fairseq_lite.errors import UserError
-from fairseq_lite.models.architectures import FLAT_TRANSFORMERS, LITE_LANGUAGE_MODELS, LITE_TRANSFORMERS
+from fairseq_lite.measure.mult_adds import count_mult_adds
+from fairseq_lite.models.architectures import (
+    EDGE_TRANSFORMERS,
+    FLAT_TRANSFORMERS,
+    LITE_LANGUAGE_MODELS,
+    LITE_TRANSFORMERS,
+)
 from fairseq_lite.modules import LightweightConv
 
 
-@pytest.mark.parametrize("name", [*LITE_TRANSFORMERS, *LITE_LANGUAGE_MODELS, *FLAT_TRANSFORMERS])
+@pytest.mark.parametrize("name", [*LITE_TRANSFORMERS, *EDGE_TRANSFORMERS, *LITE_LANGUAGE_MODELS, *FLAT_TRANSFORMERS])
 def test_is_registered(name):
     assert name in ARCH_CONFIG_REGISTRY
 
@@ -17,6 +23,17 @@ def test_ffn_is_flat_and_half_the_channels_attend(name):
     layer = build_architecture(name, ["--encoder-layers=1", "--encoder-kernel-sizes=3"], 100).encoder.layers[0]
     assert layer.fc1.out_features == layer.embed_dim
     assert layer.self_attn.attention_dim == layer.embed_dim // 2
+
+
+@pytest.mark.parametrize(
+    "name, width, millions", [("lite_transformer_edge", 160, 34.26), ("lite_transformer_edge_128", 128, 22.18)]
+)
+def test_edge_models_have_one_decoder_layer_and_an_ffn_of_twice_the_width(name, width, millions):
+    model = build_architecture(name, [], 6000)
+    assert (len(model.encoder.layers), len(model.decoder.layers)) == (6, 1)
+    for layer in (*model.encoder.layers, *model.decoder.layers):
+        assert (layer.embed_dim, layer.fc1.out_features) == (width, 2 * width)
+    assert count_mult_adds(model, 30, 30).total / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 def test_an_option_wins_over_the_architecture():

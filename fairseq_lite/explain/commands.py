@@ -84,6 +84,10 @@ _SAYINGS: Tuple[Tuple[str, Explanation], ...] = (
         r"gradients are Nan/Inf|Minimum loss scale reached|gradients are inconsistent",
         _fixed("training diverged, its gradients are not finite; take a smaller --lr, a warm-up or --clip-norm"),
     ),
+    (
+        r"'NoneType' object has no attribute 'xla_device'",
+        _fixed("--bf16/--tpu: runs on a TPU, by torch_xla, which is missing; leave it out, or take --fp16 on a GPU"),
+    ),
     (r"AdaptiveLoss is not compatible", _fixed("--criterion adaptive_loss: needs --ddp-backend legacy_ddp")),
     (
         r"'\w+' object has no attribute 'supported_targets'",

@@ -47,6 +47,7 @@ def raised_after(cause, error):
         (FileNotFoundError("Dataset not found: valid (bin)"), "bin: no valid data"),
         (AssertionError("--path required for generation!"), "--path required for generation!"),
         (Exception("AdaptiveLoss is not compatible with the PyTorch version"), "adaptive_loss: needs --ddp-backend"),
+        (AttributeError("'NoneType' object has no attribute 'xla_device'"), "--bf16/--tpu: .* leave it out"),
         (AssertionError("Criterion does not match; please reset (--reset-optimizer). A vs B"), "with A and .* has B"),
         (UserError("--bits 9: must be 2 to 8"), "--bits 9: must be 2 to 8"),
     ],

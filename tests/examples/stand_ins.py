@@ -13,6 +13,15 @@ from example_scripts import EXAMPLES
 TRAIN = 'while [ "$1" != --save-dir ]; do shift; done; mkdir -p "$2"; echo weights >"$2/checkpoint_last.pt"'
 
 
+def filled(folder, *names):
+    """The folder, with files of these names that are not empty."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("words\n")
+    return folder
+
+
 class StandIns:
     """Runs examples with stand-ins for programs; `programs`: by name, what each does in bash. Each notes its calls."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 from example_scripts import example
-from stand_ins import TRAIN, StandIns
+from stand_ins import TRAIN, StandIns, filled
 
 summary = example("compression/summary.py")
 PROGRAMS = {
@@ -34,12 +34,9 @@ def test_what_is_no_row_is_named(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs the script on a checkpoint of seven bytes; what it prints and the calls of each program."""
+    """Runs the script on a checkpoint of six bytes; what it prints and the calls of each program."""
     programs = StandIns(tmp_path / "programs", PROGRAMS)
-    for name in ("data/binary/dict.de.txt", "data/reference.de", "model.pt"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("weights")
+    filled(tmp_path, "data/binary/dict.de.txt", "data/reference.de", "model.pt")
 
     def run(**environment):
         arguments = tmp_path / "data", tmp_path / "model.pt", tmp_path / "out"

@@ -10,7 +10,7 @@ from example_scripts import example
 from fairseq import options
 from fairseq_cli import generate
 from sacrebleu import sentence_bleu
-from stand_ins import TRAIN, StandIns
+from stand_ins import TRAIN, StandIns, filled
 from untrained import binarise, configured, write_untrained
 
 targets = example("distillation/targets.py")
@@ -88,11 +88,10 @@ PROGRAMS = {
 
 
 def test_a_second_run_repeats_the_shard_that_is_missing(tmp_path):
-    data, out, programs = tmp_path / "data", tmp_path / "out", StandIns(tmp_path / "programs", PROGRAMS)
-    for name in ("binary/dict.en.txt", "binary/dict.de.txt", "text/train.en", "text/train.de", "reference.de"):
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        (data / name).write_text("▁b\n")
-    (tmp_path / "teacher.pt").write_text("weights\n")
+    out, programs = tmp_path / "out", StandIns(tmp_path / "programs", PROGRAMS)
+    names = ("binary/dict.en.txt", "binary/dict.de.txt", "text/train.en", "text/train.de", "reference.de")
+    data = filled(tmp_path / "data", *names)
+    filled(tmp_path, "teacher.pt")
 
     def run(**environment):
         return programs.run("distillation/run.sh", data, tmp_path / "teacher.pt", out, SHARDS="2", **environment).stdout

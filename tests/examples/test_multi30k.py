@@ -3,7 +3,7 @@
 import pytest
 from fairseq import options
 from fairseq.models import build_model
-from stand_ins import TRAIN, StandIns
+from stand_ins import TRAIN, StandIns, filled
 
 from fairseq_lite.building import task_of_sizes
 from fairseq_lite.measure.mult_adds import count_mult_adds
@@ -24,11 +24,7 @@ def programs(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    for name in ("binary/dict.de.txt", "reference.de"):
-        path = tmp_path / "data" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("words\n")
-    return tmp_path / "data"
+    return filled(tmp_path / "data", "binary/dict.de.txt", "reference.de")
 
 
 def test_a_table_of_models_of_the_same_mult_adds(programs, data, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 from example_scripts import example
-from stand_ins import TRAIN, StandIns
+from stand_ins import TRAIN, StandIns, filled
 
 from fairseq_lite.tasks.inherited_options import declared_options
 
@@ -71,11 +71,7 @@ def programs(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    for name in ("binary/dict.de.txt", "reference.de"):
-        path = tmp_path / "data" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("text")
-    return tmp_path / "data"
+    return filled(tmp_path / "data", "binary/dict.de.txt", "reference.de")
 
 
 def starts(line):

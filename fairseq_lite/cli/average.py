@@ -58,7 +58,8 @@ def run(args) -> None:
     result = derived_checkpoint(checkpoints[-1], mean)
     result["extra_state"][AVERAGED] = len(paths)
     write_checkpoint(result, args.output)
-    print(f"averaged {len(paths)} checkpoints ({paths[0]} ... {paths[-1]}) into {args.output}")
+    many = f"averaged {len(paths)} checkpoints ({paths[0]} ... {paths[-1]})"
+    print(f"{many if len(paths) > 1 else 'took the weights of ' + paths[0]} into {args.output}")
 
 
 def _read(path: str) -> Checkpoint:

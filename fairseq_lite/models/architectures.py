@@ -67,8 +67,8 @@ LITE_TRANSFORMERS: Dict[str, Options] = {
     "lite_transformer_cnndm": dict(encoder_embed_dim=496, **_DYNAMIC, **_dropout(0.15, 0.1)),
 }
 
-# The fastest exported folders for their quality: a step of decoding costs more in its calls than in its products, so
-# that one wide decoder layer is better than several narrow ones. The FFN is twice as wide as the model.
+# For exported folders: a step of decoding costs more in the calls of its operators than in their products, so that the
+# decoder has one layer only. The FFN is twice as wide as the model.
 _EDGE = dict(_both(attention_heads=4), decoder_layers=1, decoder_kernel_sizes="15", dropout=0.2)
 
 EDGE_TRANSFORMERS: Dict[str, Options] = {

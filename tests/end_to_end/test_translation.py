@@ -27,7 +27,9 @@ def test_generate_scores_by_rouge(generate, model):
 def test_average_is_a_checkpoint_that_generates(run, generate, model, load, tmp_path):
     inputs = [next(model.glob("checkpoint_*_380.pt")), model / "checkpoint_last.pt"]
     average = tmp_path / "average.pt"
-    run("fairseq-lite", "average", *inputs, average)
+    single, both = (run("fairseq-lite", "average", *paths, average).stdout for paths in (inputs[:1], inputs))
+    assert single == f"took the weights of {inputs[0]} into {average}\n"
+    assert both == f"averaged 2 checkpoints ({inputs[0]} ... {inputs[1]}) into {average}\n"
     first, last, mean = (load(path)["model"] for path in (*inputs, average))
     for name in learnt(mean):
         torch.testing.assert_close(mean[name], (first[name] + last[name]) / 2)

@@ -35,7 +35,7 @@ def log_probabilities(model: nn.Module, output: Tensor) -> Tensor:
         torch.Size([3, 100])
     """
     softmax = _adaptive_softmax(model)
-    return F.log_softmax(output.float(), dim=-1) if softmax is None else _adaptive(softmax, output)
+    return F.log_softmax(output.float(), dim=-1) if softmax is None else _whole(*_parts(softmax, output))
 
 
 def _adaptive_softmax(model: nn.Module) -> Optional[AdaptiveSoftmax]:
@@ -47,13 +47,16 @@ def _words(model: nn.Module, output: Tensor) -> int:
     return output.size(1) if softmax is None else softmax.cutoff[-1]
 
 
-def _adaptive(softmax: AdaptiveSoftmax, features: Tensor) -> Tensor:
-    """What AdaptiveSoftmax.get_log_prob gives, which has no gradient as it writes over what the gradient needs."""
+def _parts(softmax: AdaptiveSoftmax, features: Tensor) -> List[Tensor]:
+    """Log-probabilities of the frequent words and the clusters, then of each cluster's words within it."""
     features = softmax.dropout_module(features)
-    head = F.log_softmax(softmax.head(features).float(), dim=-1)
-    words, clusters = head[:, : softmax.cutoff[0]], head[:, softmax.cutoff[0] :]
-    tails = [F.log_softmax(tail(features).float(), dim=-1) for tail in softmax.tail]
-    return torch.cat([words, *(tail + clusters[:, [i]] for i, tail in enumerate(tails))], dim=-1)
+    return [F.log_softmax(part(features).float(), dim=-1) for part in (softmax.head, *softmax.tail)]
+
+
+def _whole(head: Tensor, *tails: Tensor) -> Tensor:
+    """What AdaptiveSoftmax.get_log_prob gives, which has no gradient as it writes over what the gradient needs."""
+    words, *clusters = head.split([head.size(1) - len(tails), *[1] * len(tails)], dim=1)
+    return torch.cat([words, *map(torch.add, tails, clusters)], dim=-1)
 
 
 def ensemble(predictions: List[Tensor]) -> Tensor:
@@ -105,9 +108,33 @@ def distance_from(
 ) -> Tensor:
     """`divergence` of a student from the mean of teachers, a few of the N predictions at a time."""
     models = [model for model, _ in (student, *teachers)]
+    by_parts = temperature == 1 and top_k is None and len(teachers) == 1 and _same_clusters(models)
     rows = max(1, ENTRIES // _words(*student))
     total = student[1].new_zeros((), dtype=torch.float32)
     for outputs in zip(*(output.split(rows) for _, output in (student, *teachers))):
-        own, *others = map(log_probabilities, models, outputs)
-        total = total + divergence(ensemble(others), own, temperature, top_k)
+        if by_parts:
+            total = total + _divergence_by_parts(models, outputs)
+        else:
+            own, *others = map(log_probabilities, models, outputs)
+            total = total + divergence(ensemble(others), own, temperature, top_k)
+    return total
+
+
+def _same_clusters(models: Sequence[nn.Module]) -> bool:
+    softmaxes = [_adaptive_softmax(model) for model in models]
+    first, *others = (softmax.cutoff if softmax is not None else None for softmax in softmaxes)
+    return first is not None and all(cutoff == first for cutoff in others)
+
+
+def _divergence_by_parts(models: Sequence[nn.Module], features: Sequence[Tensor]) -> Tensor:
+    """`divergence` of a student from a teacher whose adaptive softmaxes have the same clusters.
+
+    By the chain rule it is that of the heads, plus that of each cluster's words times the teacher's probability of the
+    cluster. So the probabilities of all words are never put together, which takes half as long again.
+    """
+    student, teacher = (_parts(model.decoder.adaptive_softmax, part) for model, part in zip(models, features))
+    head, *tails = teacher
+    total = divergence(head, student[0])
+    for cluster, own, tail in zip(head[:, -len(tails) :].exp().unbind(1), student[1:], tails):
+        total = total + cluster.dot(F.kl_div(own, tail, reduction="none", log_target=True).sum(-1))
     return total

@@ -91,3 +91,26 @@ def test_the_distance_in_parts_is_that_of_all(adaptive, top_k, monkeypatch):
     parts = distance_from(list(zip(models[1:], outputs[1:])), (models[0], student), 2.0, top_k)
     torch.testing.assert_close(parts, whole)
     torch.testing.assert_close(torch.autograd.grad(parts, student)[0], wanted)
+
+
+@pytest.mark.parametrize("cutoffs", [[5, 12], [20], [5, 12, 20]])
+def test_the_distance_by_clusters_is_that_of_all_words(cutoffs):
+    models = [Model(AdaptiveSoftmax(20, 8, list(cutoffs), dropout=0.0)) for _ in range(2)]
+    outputs = [torch.randn(7, 8) for _ in models]
+    student = outputs[0].requires_grad_()
+    own, other = map(log_probabilities, models, outputs)
+    whole = divergence(other.detach(), own)
+    learning = [student, *models[0].parameters()]
+    wanted = torch.autograd.grad(whole, learning)
+    by_clusters = distance_from([(models[1].requires_grad_(False), outputs[1])], (models[0], student), 1.0, None)
+    torch.testing.assert_close(by_clusters, whole)
+    torch.testing.assert_close(torch.autograd.grad(by_clusters, learning), wanted)
+
+
+@pytest.mark.parametrize("softmax", [AdaptiveSoftmax(20, 8, [4, 12], dropout=0.0), None])
+def test_a_teacher_of_other_clusters_is_compared_word_by_word(softmax):
+    models = [Model(AdaptiveSoftmax(20, 8, [5, 12], dropout=0.0)), Model(softmax)]
+    outputs = [torch.randn(7, 8), torch.randn(7, 20 if softmax is None else 8)]
+    own, other = map(log_probabilities, models, outputs)
+    found = distance_from([(models[1], outputs[1])], (models[0], outputs[0]), 1.0, None)
+    torch.testing.assert_close(found, divergence(other, own))

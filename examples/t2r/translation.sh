@@ -55,9 +55,13 @@ compare=${3:-maps}
 if [ "$compare" = lite ]; then
   arch="lite_transformer --encoder-kernel-sizes 3,7,15 --decoder-kernel-sizes 3,7,15" compare=ideas
   exp="--arch $arch --decoder-feature-map exp --causal-feature-dim 64 --cross-feature-dim 64 $(transfer)"
+  past="$exp --linear-attention causal"
   ideas=(
     [softmax]="--arch $arch"
-    [past-exp-transfer]="$exp --linear-attention causal"
+    [softmax-logits]="--arch $arch $(logits)"
+    [past-exp-transfer]="$past"
+    [past-exp-transfer-logits]="$past $(logits)"
+    [past-exp-transfer-window]="$past --causal-window 4"
     [both-exp-transfer]="$exp --linear-attention causal,cross"
   )
 fi

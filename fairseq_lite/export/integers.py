@@ -36,6 +36,10 @@ class EightBits(Quantised):
 
     bits = 8
 
+    def fills(self, entries: int) -> bool:
+        # zeros are put in one at a time, which takes longer than products in integers
+        return True
+
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
         """Codes, [stored, in], and scales, [stored, 1]."""
         if self.keeps_levels(matrix):
@@ -67,17 +71,18 @@ class EightBits(Quantised):
 
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         codes, scales = self._whole(g, matrices)
-        largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=1)
+        # operators that take a scale for each row go over memory once, where arithmetic goes once for each sign
+        largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=0)
         largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
-        steps = g.op("Mul", x, g.op("Div", g.constant(np.float32(REACH)), largest))
-        # Cast cuts off: half a step more rounds
-        shifted = g.op("Cast", g.op("Add", steps, g.constant(np.float32(MIDDLE + 0.5))), to=TensorProto.UINT8)
+        steps = g.op("Mul", largest, g.constant(np.float32(1 / REACH)))
+        middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
+        shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
         integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
-        y = g.op("Mul", g.op("Mul", g.op("Cast", integers, to=TensorProto.FLOAT), scales), largest)
+        y = g.op("Mul", g.op("DequantizeLinear", integers, steps, axis=0), scales)
         return y if bias is None else g.op("Add", y, bias)
 
     def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
-        """Codes, [in, out], and what sums of products with them in steps of 1 / REACH are multiplied by, [out]."""
+        """Codes, [in, out], and the scale of each column, [out]."""
         stored = [self._stored(g, matrix) for matrix in matrices]
         codes = [
             with_rows(g, values[0], matrix, np.zeros((1, matrix.entries.shape[1]), np.int8))
@@ -90,10 +95,7 @@ class EightBits(Quantised):
         codes, scales = joined(g, "codes", codes, matrices), joined(g, "scales", scales, matrices)
         return (
             g.derived(("codes transposed", *keys), lambda home: home.op("Transpose", codes, perm=[1, 0])),
-            g.derived(
-                ("scales in steps", *keys),
-                lambda home: home.op("Div", home.reshape(scales, -1), home.constant(np.float32(REACH))),
-            ),
+            g.derived(("scales flat", *keys), lambda home: home.reshape(scales, -1)),
         )
 
     def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:

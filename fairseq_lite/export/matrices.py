@@ -13,6 +13,8 @@ from fairseq_lite.export.levels import bits_of, levels_of, pack
 
 # Smaller matrices cost next to nothing as they are.
 SMALLEST = 1024
+# Entries from which on a matrix is large: its product costs more than the operators beside it.
+LARGE = 2**17
 
 
 class Float32:
@@ -21,6 +23,10 @@ class Float32:
     def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         """x: [N, in] times matrices: [out, in] each, plus bias: [sum of out]; returns [N, sum of out]."""
         return self._product_of_decoded(g, x, matrices, bias)
+
+    def fills(self, entries: int) -> bool:
+        """Whether rows of zeros, up to so many entries in all, cost less than putting zeros between the outputs."""
+        return entries < LARGE
 
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         """The rows ids: [N] of a matrix: [V, C], as [N, C]."""
@@ -92,8 +98,6 @@ class Quantised(Float32):
     """
 
     bits: int
-    # entries from which on a product with integers or blocks is faster than one in float32
-    least = 2**17
 
     def keeps_levels(self, matrix: Matrix) -> bool:
         """Whether the matrix is stored as codes of its own values."""
@@ -101,12 +105,12 @@ class Quantised(Float32):
         return found is not None and bits_of(len(found[1])) <= self.bits
 
     def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        if sum(matrix.size for matrix in matrices) < self.least:
+        if sum(matrix.size for matrix in matrices) < LARGE:
             return self._product_of_decoded(g, x, matrices, bias)
         return self.large_product(g, x, matrices, bias)
 
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
-        if matrix.size < self.least:
+        if matrix.size < LARGE:
             return super().rows(g, ids, matrix)
         return self.large_rows(g, ids, matrix)
 

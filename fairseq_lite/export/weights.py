@@ -35,8 +35,9 @@ class Weights:
         if any(affine.inputs is not None for affine in affines):
             results = [self._of_some_inputs(g, x, affine) for affine in affines]
             return results[0] if len(results) == 1 else g.op("Concat", *results, axis=1)
-        if len(affines) == 1 and affines[0].outputs is not None:
-            return self._with_gaps(g, x, affines[0])
+        first, *others = affines
+        if not others and first.outputs is not None and not self.matrices.fills(first.width * first.matrix.columns):
+            return self._with_gaps(g, x, first)
         return self._product(g, x, [filled(affine) for affine in affines])
 
     def _of_some_inputs(self, g: Graph, x: Value, affine: Affine) -> Value:

@@ -80,7 +80,7 @@ def test_a_language_model_continues_prompts_as_in_fairseq(options):
 def all_large(monkeypatch):
     """Every matrix multiplied as large ones are."""
     monkeypatch.setattr(matrices, "SMALLEST", 1)
-    monkeypatch.setattr(matrices.Quantised, "least", 1)
+    monkeypatch.setattr(matrices, "LARGE", 1)
 
 
 FEW_BITS = [

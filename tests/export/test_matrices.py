@@ -8,7 +8,7 @@ from exported import session_of
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.blocks import BLOCK
 from fairseq_lite.export.graph import CONTRIB, Graph
-from fairseq_lite.export.matrices import Quantised
+from fairseq_lite.export.matrices import LARGE
 from fairseq_lite.export.model import matrices_of
 
 WAYS = [(32, False), (8, False), (4, False), (4, True)]
@@ -105,7 +105,7 @@ def test_a_matrix_of_few_values_keeps_them_and_stays_small(bits, portable, shape
     weight, x = random(16)[np.random.default_rng(1).integers(0, 16, shape)], random(9, shape[1])
     model, bias = tied(weight, bits, portable)
     rows, y = session_of(model).run(["rows", "y"], {"x": x, "ids": np.arange(shape[0])})
-    in_integers = weight.size >= Quantised.least and not portable
+    in_integers = weight.size >= LARGE and not portable
     np.testing.assert_allclose(rows, weight, rtol=0, atol=np.abs(weight).max() / 254 + 1e-6 if in_integers else 0)
     product = x @ weight.T
     assert np.linalg.norm(y - bias - product) <= ERRORS[8 if in_integers else 32] * np.linalg.norm(product)
@@ -133,6 +133,6 @@ def test_extreme_products_of_8_bits_do_not_overflow():
     weight = np.sign(random(512, 512))
     x = np.sign(random(4, 512))
     model, bias = tied(weight, 8, False)
-    assert weight.size >= Quantised.least
+    assert weight.size >= LARGE
     y = session_of(model).run(["y"], {"x": x, "ids": np.array([0])})[0]
     np.testing.assert_allclose(y, x @ weight.T + bias, rtol=1e-4, atol=1e-3)

@@ -11,11 +11,12 @@ from test_steps import check_language_model, check_translator
 
 from fairseq_lite.compression.scheme import Scheme
 from fairseq_lite.compression.states import first_of_equals, seal_state, unseal_state
+from fairseq_lite.export import matrices
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.config import CLASSIFICATION, TRANSLATION, Config
 from fairseq_lite.export.graph import Graph
 from fairseq_lite.export.graphs import write
-from fairseq_lite.export.matrices import Float32, Quantised
+from fairseq_lite.export.matrices import Float32
 from fairseq_lite.pruning import cuts
 
 BITS = [32, 8, 4]
@@ -31,10 +32,13 @@ GENERATORS = [name for name in MODELS if name not in ("roberta", "pre-norm", "tr
 SHRUNK = [(name, False) for name in GENERATORS] + [("transformer", True), ("dynamic with GLU", True)]
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["rows of zeros", "zeros between"])
 @pytest.mark.parametrize("name, inflated", SHRUNK)
-def test_a_shrunk_model_steps_as_in_fairseq(name, inflated, monkeypatch):
+def test_a_shrunk_model_steps_as_in_fairseq(name, inflated, large, monkeypatch):
     if inflated:
         monkeypatch.setattr(cuts, "INFLATION_PAYS_FOR", 1)
+    if large:
+        monkeypatch.setattr(matrices, "LARGE", 1)
     model = pruned(name)
     (check_language_model if "_lm" in name else check_translator)(model)
 
@@ -53,7 +57,7 @@ def inputs():
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("make", [classifier, lambda: pruned("roberta")], ids=["dense", "shrunk"])
 def test_a_classifier_tells_what_it_tells_in_fairseq(make, bits, monkeypatch):
-    monkeypatch.setattr(Quantised, "least", 1)
+    monkeypatch.setattr(matrices, "LARGE", 1)
     model, tokens = make().eval(), inputs()
     session = whole(model, CLASSIFICATION, bits)
     with torch.no_grad():
@@ -91,8 +95,8 @@ def test_a_compressed_model_finds_what_fairseq_finds_and_stays_small(name):
     net_input = {"src_tokens": source, "src_lengths": source.ne(PAD).sum(1)}
     ours = found(whole(model, TRANSLATION, options={"beam": 2, "max_len_b": 8}), {"source": source.numpy()})
     assert_same(ours, of_fairseq(model, net_input, beam_size=2, max_len_b=8))
-    matrices = sum(p.numel() for p in model.parameters() if p.numel() >= 1024)
-    assert plain - len(whole_bytes(model)) > 0.8 * 3.5 * matrices
+    entries = sum(p.numel() for p in model.parameters() if p.numel() >= 1024)
+    assert plain - len(whole_bytes(model)) > 0.8 * 3.5 * entries
 
 
 def whole_bytes(model):

@@ -63,7 +63,7 @@ def checkpoint(tmp_path_factory, sentences):
     for name in ("dict.de.txt", "dict.en.txt"):  # enough for the products of large matrices
         write_dictionary(data / name, [*pieces, *(f"more{i}" for i in range(2100))])
     torch.manual_seed(1)
-    train = functools.partial(memorise, pairs=pairs, updates=80)
+    train = functools.partial(memorise, pairs=pairs, updates=240)
     save_checkpoint(data / "model.pt", data, "translation", LITE, train=train)
     return data / "model.pt"
 

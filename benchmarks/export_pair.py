@@ -1,16 +1,18 @@
 """Trained translators on one thread: exported Lite Transformers against CTranslate2's int8 Transformers, with BLEU.
 
 Usage: python benchmarks/export_pair.py DATA --lite CHECKPOINT ... --stock CHECKPOINT ... [--bits 32 8 4]
-                                        [--sentences N] [--rounds N] [--output FILE.md]
+                                        [--shortlist 0 K] [--sentences N] [--rounds N] [--output FILE.md]
 
 DATA is what examples/multi30k/prepare.sh made. Every side translates the same sentences of its test set, sorted by
 length, greedily and with beam 4, alone and in batches of 16. Sides take turns in one process; times are medians of its
-processor time. BLEU is of the translations of the batches. CTranslate2 needs `pip install ctranslate2`.
+processor time. BLEU is of the translations of the batches. --shortlist K lets both sides use the words alone that
+fairseq-lite export --shortlist K learns, CTranslate2 as its vocabulary map. It needs `pip install ctranslate2`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from timing import environment, markdown_table, output_parser, tell
 
 from fairseq_lite.checkpoints import load_model
 from fairseq_lite.export.config import TRANSLATION
+from fairseq_lite.export.shortlist import Shortlist, read_pairs, shortlist_of
 
 BEAMS, BATCHES = (1, 4), (1, 16)
 SOURCE, TARGET = "en", "de"
@@ -35,10 +38,21 @@ Batch = Sequence[Sequence[str]]
 Translate = Callable[[Batch, int], Batch]
 
 
-def lite(checkpoint: str, bits: int, data: Path) -> Translate:
+def dictionaries(data: Path) -> dict[str, Dictionary]:
+    return {side: Dictionary.load(str(data / f"binary/dict.{side}.txt")) for side in (SOURCE, TARGET)}
+
+
+def learnt(size: int, data: Path) -> Shortlist | None:
+    """What fairseq-lite export --shortlist learns; None for all words."""
+    source, target = (words.symbols for words in dictionaries(data).values())
+    pairs = read_pairs(str(data / "binary"), SOURCE, TARGET, (len(source), len(target)))
+    return shortlist_of(pairs, size, source, target) if size else None
+
+
+def lite(checkpoint: str, bits: int, size: int, data: Path) -> Translate:
     """An exported graph; pieces go in and come out as numbers, which is not timed apart."""
-    session = exported(load_model(checkpoint), TRANSLATION, bits)
-    words = {side: Dictionary.load(str(data / f"binary/dict.{side}.txt")) for side in (SOURCE, TARGET)}
+    session = exported(load_model(checkpoint), TRANSLATION, bits, learnt(size, data))
+    words = dictionaries(data)
 
     def translate(batch: Batch, beam: int) -> Batch:
         length = max(map(len, batch)) + 1
@@ -52,17 +66,27 @@ def lite(checkpoint: str, bits: int, data: Path) -> Translate:
     return translate
 
 
-def stock(checkpoint: str, data: Path) -> Translate:
+def vocabulary_map(shortlist: Shortlist, data: Path) -> str:
+    """A shortlist as CTranslate2 reads it: first the words that may always appear, then those of each source word."""
+    source, target = (words.symbols for words in dictionaries(data).values())
+    rows = [("", shortlist.always), *zip(source, shortlist.of_word)]
+    return "".join(f"{word}\t{' '.join(target[number] for number in row)}\n" for word, row in rows)
+
+
+def stock(checkpoint: str, size: int, data: Path) -> Translate:
     """A Transformer of fairseq's as CTranslate2 converts and quantises it."""
     converter = ctranslate2.converters.FairseqConverter(
         checkpoint, str(data / "binary"), source_lang=SOURCE, target_lang=TARGET
     )
-    with tempfile.TemporaryDirectory() as folder:
-        converter.convert(folder, quantization="int8", force=True)
+    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile("w", encoding="utf-8") as vmap:
+        if size:
+            vmap.write(vocabulary_map(learnt(size, data), data))
+            vmap.flush()
+        converter.convert(folder, vmap=vmap.name if size else None, quantization="int8", force=True)
         model = ctranslate2.Translator(folder, device="cpu", compute_type="int8", inter_threads=1, intra_threads=1)
 
     def translate(batch: Batch, beam: int) -> Batch:
-        results = model.translate_batch(batch, beam_size=beam, max_batch_size=0)
+        results = model.translate_batch(batch, beam_size=beam, max_batch_size=0, use_vmap=size > 0)
         return [result.hypotheses[0] for result in results]
 
     return translate
@@ -101,9 +125,14 @@ def compare(sides: dict[str, Translate], data: Path, count: int, rounds: int) ->
 
 def sides_of(args: argparse.Namespace) -> dict[str, Translate]:
     """Every model that is compared, by what the table calls it."""
-    stocks = {f"{path}, CTranslate2 int8": stock(path, args.data) for path in args.stock}
-    lites = {f"{path}, {bits} bits": lite(path, bits, args.data) for path in args.lite for bits in args.bits}
-    return {**stocks, **lites}
+    sides = {}
+    for size in args.shortlist:
+        words = f", {size} words a word" if size else ""
+        for path in args.stock:
+            sides[f"{path}, CTranslate2 int8{words}"] = stock(path, size, args.data)
+        for path, bits in itertools.product(args.lite, args.bits):
+            sides[f"{path}, {bits} bits{words}"] = lite(path, bits, size, args.data)
+    return sides
 
 
 def main() -> None:
@@ -112,6 +141,9 @@ def main() -> None:
     parser.add_argument("--lite", nargs="+", default=[], metavar="CHECKPOINT", help="exported by fairseq_lite")
     parser.add_argument("--stock", nargs="+", default=[], metavar="CHECKPOINT", help="converted by CTranslate2")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 4], help="bits a weight of the exported graphs")
+    parser.add_argument(
+        "--shortlist", type=int, nargs="+", default=[0], metavar="K", help="words a source word, 0: all"
+    )
     parser.add_argument("--sentences", type=int, default=1000, help="of the test set, %(default)s if not given")
     parser.add_argument("--rounds", type=int, default=3, help="times that each side runs, %(default)s if not given")
     args = parser.parse_args()

@@ -13,6 +13,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from fairseq_lite.building import build_architecture, dictionary_of_size
 from fairseq_lite.export.config import TRANSLATION, Config
 from fairseq_lite.export.graphs import write
+from fairseq_lite.export.shortlist import Shortlist
 from fairseq_lite.models.pruned import narrow
 from fairseq_lite.modules import Widths
 
@@ -33,13 +34,15 @@ def build(architecture: str, options: list[str] = ()) -> torch.nn.Module:
     return build_architecture(architecture, options, VOCABULARY).eval()
 
 
-def exported(model: torch.nn.Module, kind: str, bits: int) -> onnxruntime.InferenceSession:
+def exported(
+    model: torch.nn.Module, kind: str, bits: int, shortlist: Shortlist | None = None
+) -> onnxruntime.InferenceSession:
     """The exported graph of a model, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # inputs with defaults are meant so
     options.log_severity_level = 3
-    graph = write(copy.deepcopy(model), Config(kind, "benchmark", bits, portable=False))
+    graph = write(copy.deepcopy(model), Config(kind, "benchmark", bits, portable=False), shortlist)
     return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -6,7 +6,7 @@ from fairseq_lite.errors import blame_options
 from fairseq_lite.export import export_checkpoint
 from fairseq_lite.export.checkpoint import BITS, DEFAULT_BEAM
 
-OPTIONS = ("bits", "beam", "portable", "step", "spm", "dict_src", "dict_tgt", "data")
+OPTIONS = ("bits", "beam", "portable", "step", "spm", "dict_src", "dict_tgt", "data", "shortlist")
 
 
 def add_arguments(parser) -> None:
@@ -26,6 +26,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--dict-src", metavar="FILE", help="source dictionary (default: of the checkpoint's data)")
     parser.add_argument("--dict-tgt", metavar="FILE", help="target dictionary (default: of the checkpoint's data)")
     parser.add_argument("--data", metavar="FOLDER", help="data of fairseq-preprocess (default: the checkpoint's)")
+    parser.add_argument(
+        "--shortlist",
+        type=int,
+        metavar="K",
+        help="let each source word bring at most K target words into a translation, learnt from the training data",
+    )
 
 
 def run(args) -> None:

@@ -10,6 +10,7 @@ from fairseq.models import BaseFairseqModel
 from fairseq_lite.checkpoints import Checkpoint, StrPath, architecture_of, model_of, read_checkpoint, require_finite
 from fairseq_lite.errors import ArgumentError, UserError
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
+from fairseq_lite.export.shortlist import Shortlist, read_pairs, shortlist_of
 from fairseq_lite.export.subwords import (
     SENTENCEPIECE,
     WORDPIECE,
@@ -18,7 +19,7 @@ from fairseq_lite.export.subwords import (
     looks_like_wordpiece,
     subword_files,
 )
-from fairseq_lite.export.vocabularies import Vocabulary, read_labels, read_vocabulary
+from fairseq_lite.export.vocabularies import Vocabulary, data_folder, languages, read_labels, read_vocabulary
 from fairseq_lite.measure.inputs import ENCODER, ENCODER_DECODER, kind_of
 from fairseq_lite.measure.inputs import LANGUAGE_MODEL as A_LANGUAGE_MODEL
 from fairseq_lite.measure.mult_adds import count_mult_adds
@@ -59,6 +60,7 @@ def export_checkpoint(
     dict_src: Optional[StrPath] = None,
     dict_tgt: Optional[StrPath] = None,
     data: Optional[StrPath] = None,
+    shortlist: Optional[int] = None,
 ) -> Exported:
     """Write a checkpoint as a folder that runs without torch and fairseq, as `fairseq-lite export` does.
 
@@ -72,6 +74,8 @@ def export_checkpoint(
         spm: sentencepiece model to copy, or those of source and target
         dict_src, dict_tgt: dictionaries; by default those of the data folder
         data: folder that fairseq-preprocess wrote; by default the one that the checkpoint names
+        shortlist: of a translator, let each source word bring at most so many target words into a translation, which
+            are learnt from the training text in the data folder; any word may appear by default
 
     Raises ArgumentError for files that are missing or do not fit the model and for options that cannot take effect,
     UserError for a model that is not exported and where onnx is not installed. Nothing is written then.
@@ -84,7 +88,7 @@ def export_checkpoint(
     _require_onnx()
     models = [os.fspath(model) for model in ([spm] if isinstance(spm, (str, os.PathLike)) else spm)]
     dictionaries = {"source": dict_src and os.fspath(dict_src), "target": dict_tgt and os.fspath(dict_tgt)}
-    options = _Options(bits, beam, portable, step, models, dictionaries, data and os.fspath(data))
+    options = _Options(bits, beam, portable, step, models, dictionaries, data and os.fspath(data), shortlist)
     return _export(os.fspath(checkpoint), os.fspath(folder), options)
 
 
@@ -96,6 +100,7 @@ class _Options(NamedTuple):
     spm: List[str]
     dictionaries: Dict[str, Optional[str]]
     data: Optional[str]
+    shortlist: Optional[int]
 
 
 def _export(path: str, folder: str, options: _Options) -> Exported:
@@ -113,7 +118,8 @@ def _export(path: str, folder: str, options: _Options) -> Exported:
     vocabulary = _vocabulary(path, checkpoint, model, kind, options)
     config = _config(checkpoint, model, kind, vocabulary, options)
     subwords, note = _subwords(options.spm, config, vocabulary)
-    graphs = _graphs(model, config, options.step)
+    shortlist = _shortlist(checkpoint["cfg"]["task"], vocabulary, options) if options.shortlist else None
+    graphs = _graphs(model, config, options.step, shortlist)
     return Exported(kind, write_folder(folder, config, vocabulary, graphs, subwords), note)
 
 
@@ -128,6 +134,10 @@ def _check_options(kind: str, options: _Options) -> None:
     """Refuse options that could not take effect."""
     if options.beam is not None and options.beam < 1:
         raise ArgumentError("beam", options.beam, "must be at least 1")
+    if options.shortlist is not None and options.shortlist < 1:
+        raise ArgumentError("shortlist", options.shortlist, "must be at least 1")
+    if options.shortlist is not None and kind != TRANSLATION:
+        raise ArgumentError("shortlist", options.shortlist, "only a translator has source words; leave it out")
     if kind != CLASSIFICATION:
         return
     for name in ("beam", "step"):
@@ -183,6 +193,7 @@ def _config(
         max_target=target,
         subwords=WORDPIECE if wordpiece else SENTENCEPIECE if options.spm else None,
         lower_case=wordpiece and is_lower_case(vocabulary["source"]),
+        shortlist=options.shortlist,
         mult_adds=_mult_adds(model),
         options={} if kind == CLASSIFICATION else {"beam": beam},
     )
@@ -215,12 +226,21 @@ def _subwords(models: List[str], config: Config, vocabulary: Vocabulary) -> Tupl
     return files, "the dictionary has sentencepiece's pieces; without --spm text must come split" if forgotten else ""
 
 
-def _graphs(model: BaseFairseqModel, config: Config, step: bool) -> Dict[str, Any]:
+def _shortlist(task: Any, vocabulary: Vocabulary, options: _Options) -> Shortlist:
+    """What the training text in the data folder suggests."""
+    folder = data_folder(task, options.data)
+    pairs = read_pairs(folder, *languages(task, folder), [len(vocabulary[side]) for side in ("source", "target")])
+    return shortlist_of(pairs, options.shortlist, vocabulary["source"], vocabulary["target"])
+
+
+def _graphs(
+    model: BaseFairseqModel, config: Config, step: bool, shortlist: Optional[Shortlist] = None
+) -> Dict[str, Any]:
     """File name -> graph."""
     from fairseq_lite.export.graphs import write
     from fairseq_lite.export.steps import write_steps
 
-    graphs = {"model.onnx": write(model, config)}
+    graphs = {"model.onnx": write(model, config, shortlist)}
     if step:
         steps, config.states = write_steps(model, config)
         graphs.update(steps)

@@ -31,6 +31,7 @@ class Config:
         lower_case: whether WordPiece lowers the case and strips accents first
         options: defaults of the graph's inputs that the export chose
         states: of step.onnx: name, shape, dtype and whether a row or a sentence has one
+        shortlist: most target words for a source word, None where every word may appear
         mult_adds: multiply-adds for 30 source and 30 target tokens, None where an operator is not counted
         onnxruntime: the least version that runs the graphs, at first what `bits` and `portable` need
         files: SHA-256 of each file of the folder but config.json
@@ -47,6 +48,7 @@ class Config:
     lower_case: bool = False
     options: Dict[str, Any] = dataclasses.field(default_factory=dict)
     states: List[Dict[str, Any]] = dataclasses.field(default_factory=list)
+    shortlist: Optional[int] = None
     mult_adds: Optional[int] = None
     bos: int = 0
     pad: int = 1

@@ -11,13 +11,14 @@ from fairseq.models.transformer import TransformerDecoder, TransformerDecoderBas
 from fairseq.modules.transformer_layer import TransformerDecoderLayer, TransformerDecoderLayerBase
 
 from fairseq_lite.export.checks import require_type, writer_of
+from fairseq_lite.export.columns import Columns
 from fairseq_lite.export.embeddings import Positions, embedded
 from fairseq_lite.export.evolved import DecoderBranches, ParallelAttentions, swish
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.layers import Residual, activation, feed_forward, scaled_by_head
 from fairseq_lite.export.mixers import mixer
 from fairseq_lite.export.output import output_of
-from fairseq_lite.export.rows import State, as_many_rows
+from fairseq_lite.export.rows import SENTENCE, State, as_many_rows
 from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.models.evolved_layers import EvolvedTransformerDecoderLayer
@@ -135,16 +136,22 @@ class DecoderWriter:
         self.layers = [writer_of(layer, LAYERS)(layer, decoder.cfg.activation_fn, weights) for layer in decoder.layers]
         self.output = output_of(decoder, weights)
         self.vocabulary = self.output.vocabulary
+        self.columns: Optional[Columns] = None
         self.crosses = any(layer.source_parts for layer in self.layers)
 
+    def restrict(self, g: Graph, columns: Columns) -> None:
+        """Write logits of some words alone from now on; raises UserError where the output layer cannot."""
+        self.columns, self.output = columns, self.output.of(g, columns.words)
+
     def begin(self, g: Graph, sentences: List[Value], rows: Value) -> List[State]:
-        """States before the first step: those of the source, then those of the rows.
+        """States before the first step: those of the source, the mask of some words, then those of the rows.
 
         Args:
             sentences: features [B, S, C] and tokens [B, S] of the source; empty for a language model
             rows: number N of rows, int64: []
         """
-        return [*self.sentence_states(g, sentences), *self.row_states(g, rows)]
+        masks = [State(self.columns.mask, np.float32, ["sentences", None], SENTENCE)] if self.columns else []
+        return [*self.sentence_states(g, sentences), *masks, *self.row_states(g, rows)]
 
     def sentence_states(self, g: Graph, sentences: List[Value]) -> List[State]:
         """What each layer attends to of the source."""
@@ -168,6 +175,7 @@ class DecoderWriter:
         sentences = body.op("Shape", states[0], start=0, end=1) if self.crosses and not alone else None
         rest = iter(states)
         crossed = [take(rest, layer.source_parts) for layer in self.layers]
+        mask = next(rest) if self.columns else None
         after: List[Value] = []
         for layer, of_source in zip(self.layers, crossed):
             own = take(rest, layer.past_parts)
@@ -176,7 +184,16 @@ class DecoderWriter:
         x = self.weights.layer_norm(body, x, self.decoder.layer_norm)
         if self.decoder.project_out_dim is not None:
             x = self.weights.linear(body, x, self.decoder.project_out_dim)
-        return self.output.logits(body, as_many_rows(body, x, tokens)), after
+        logits = self.output.logits(body, as_many_rows(body, x, tokens))
+        return logits if mask is None else self._masked(body, logits, mask, sentences), after
+
+    def _masked(self, g: Graph, logits: Value, mask: Value, sentences: Optional[Value]) -> Value:
+        """logits: [N, W] plus the mask of each row's sentence, [B, W]; B = N where `sentences` is None."""
+        if sentences is None:
+            return g.op("Add", logits, mask)
+        width = g.op("Shape", mask, start=1, end=2)
+        by_sentence = g.reshape(logits, sentences, -1, width)
+        return g.reshape(g.op("Add", by_sentence, g.op("Unsqueeze", mask, g.constant([1]))), -1, width)
 
     def _embedded(self, g: Graph, tokens: Value, step: Value) -> Value:
         decoder = self.decoder

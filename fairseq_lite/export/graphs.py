@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 import numpy as np
 import onnx
@@ -11,20 +11,22 @@ import torch.nn as nn
 from onnx import TensorProto
 
 from fairseq_lite.errors import UserError
+from fairseq_lite.export.columns import Columns, of_shortlist
 from fairseq_lite.export.config import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Config
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.model import classifier_of, writers_of
 from fairseq_lite.export.search import beam_search, search_options
+from fairseq_lite.export.shortlist import Shortlist
 from fairseq_lite.export.word_scores import Words
 
 
 def naming_the_architecture(write: Callable) -> Callable:
-    """Let the errors of a function of (model, config) begin with the architecture."""
+    """Let the errors of a function of (model, config, ...) begin with the architecture."""
 
     @functools.wraps(write)
-    def write_named(model: nn.Module, config: Config):
+    def write_named(model: nn.Module, config: Config, *more):
         try:
-            return write(model, config)
+            return write(model, config, *more)
         except UserError as error:
             raise UserError(f"{config.architecture}: {error}") from error
 
@@ -32,7 +34,7 @@ def naming_the_architecture(write: Callable) -> Callable:
 
 
 @naming_the_architecture
-def write(model: nn.Module, config: Config) -> onnx.ModelProto:
+def write(model: nn.Module, config: Config, shortlist: Optional[Shortlist] = None) -> onnx.ModelProto:
     """The whole model as one graph: beam search inside, or a classifier.
 
     Raises UserError for a model or an option that is not exported; the error names it.
@@ -40,14 +42,16 @@ def write(model: nn.Module, config: Config) -> onnx.ModelProto:
     Args:
         model: in evaluation mode, as `fairseq_lite.checkpoints.load_model` returns it; prepared for generation in place
         config: kind, bits, portable, limits and the defaults of the graph's inputs; gets the least onnxruntime
+        shortlist: of a translator, the words that may translate a source
     """
     graph = Graph("model")
-    WRITERS[config.kind](graph, model, config)
+    more = {} if shortlist is None else {"shortlist": shortlist}
+    WRITERS[config.kind](graph, model, config, **more)
     config.require(graph.operators)
     return graph.model(config.metadata())
 
 
-def _translation(g: Graph, model: nn.Module, config: Config) -> None:
+def _translation(g: Graph, model: nn.Module, config: Config, shortlist: Optional[Shortlist] = None) -> None:
     writers = writers_of(model, config.bits, config.portable)
     source = g.input("source", np.int64, ["sentences", "length"])
     # no columns of no sentence, which any number of sentences broadcasts
@@ -56,7 +60,11 @@ def _translation(g: Graph, model: nn.Module, config: Config) -> None:
     prefix = g.op("Expand", prefix, sentences)
     lengths = _lengths(g, source, config.pad)
     features = writers.encoder.write(g, source)
-    _search(g, writers.decoder, [features, source], lengths, prefix, config, start=config.eos)
+    columns = None
+    if shortlist is not None:
+        columns = of_shortlist(g, shortlist, source, prefix, writers.decoder.vocabulary)
+        writers.decoder.restrict(g, columns)
+    _search(g, writers.decoder, [features, source], lengths, prefix, config, start=config.eos, columns=columns)
 
 
 def _language_model(g: Graph, model: nn.Module, config: Config) -> None:
@@ -74,11 +82,20 @@ def _lengths(g: Graph, tokens: Value, pad: int) -> Value:
     return g.op("ReduceSum", real, g.constant([1]), keepdims=0)
 
 
-def _search(g: Graph, decoder, sentences: List[Value], lengths: Value, prefix: Value, config: Config, start: int):
+def _search(
+    g: Graph,
+    decoder,
+    sentences: List[Value],
+    lengths: Value,
+    prefix: Value,
+    config: Config,
+    start: int,
+    columns: Optional[Columns] = None,
+) -> None:
     """Declare the search's options, write it and its outputs."""
     options = search_options(g, config.options)
     words = Words(start=start, pad=config.pad, eos=config.eos, unk=config.unk)
-    found = beam_search(g, decoder, sentences, lengths, prefix, options, words, decoder.max_positions)
+    found = beam_search(g, decoder, sentences, lengths, prefix, options, words, decoder.max_positions, columns)
     g.output("tokens", found.tokens, np.int64, ["sentences", "beam", "words"])
     g.output("scores", found.scores, np.float32, ["sentences", "beam"])
     g.output("lengths", found.lengths, np.int64, ["sentences", "beam"])

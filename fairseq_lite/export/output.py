@@ -24,6 +24,26 @@ class Projection:
         """x: [N, C]; returns [N, V]."""
         return self.weights.linear(g, x, self.affine)
 
+    def of(self, g: Graph, words: Value) -> SomeWords:
+        """The same for some words, ids: [W]."""
+        return SomeWords(g, self, words)
+
+
+class SomeWords:
+    """The product for W words, whose rows are put together once a batch."""
+
+    def __init__(self, g: Graph, projection: Projection, words: Value):
+        affine, weights = projection.affine, projection.weights
+        self.matrix = g.op("Transpose", weights.matrices.rows(g, words, affine.matrix), perm=[1, 0])
+        self.bias = None
+        if affine.bias is not None:
+            self.bias = g.op("Gather", g.weight(f"{affine.name}.bias", affine.bias), words)
+
+    def logits(self, g: Graph, x: Value) -> Value:
+        """x: [N, C]; returns [N, W]."""
+        y = g.op("MatMul", x, self.matrix)
+        return y if self.bias is None else g.op("Add", y, self.bias)
+
 
 class Adaptive:
     """Adaptive softmax: frequent words in the head, a product of its own for each band of rarer ones."""
@@ -35,6 +55,9 @@ class Adaptive:
         self.head = self._head(softmax.head)
         # in each band: projection, dropout, output
         self.tails = [(self._linear(tail[0]), self._linear(tail[2])) for tail in softmax.tail]
+
+    def of(self, g: Graph, words: Value) -> SomeWords:
+        raise UserError("--shortlist: an adaptive softmax has no product that words could be left out of; leave it out")
 
     def _linear(self, layer: nn.Module) -> Affine:
         if type(layer) is not TiedLinear:

@@ -10,6 +10,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from fairseq_lite.export.columns import Columns, all_words
 from fairseq_lite.export.endings import Endings, Hypotheses, Rows, by_score, collect, no_hypotheses
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import SENTENCE, Decoder, Group, Typed, choose, loop_in_groups, per_row, typed
@@ -63,6 +64,7 @@ def beam_search(
     options: Dict[str, Value],
     words: Words,
     max_target: Optional[int] = None,
+    columns: Optional[Columns] = None,
 ) -> Hypotheses:
     """Write the search for B sentences: the words and scores of fairseq's SequenceGenerator.
 
@@ -72,12 +74,14 @@ def beam_search(
         prefix: forced first words of each sentence, pad where a word is free, int64: [B, P]
         options: what `search_options` declared
         max_target: positions that the decoder takes, None for any number
+        columns: words that the decoder's logits are of, all by default
 
     Returns:
         tokens: [B, beam, T] with eos and then pad, scores: [B, beam] in falling order, lengths: [B, beam] with eos.
         A hypothesis that never ended has score -inf and length 0.
     """
-    rules = WordScores(g, decoder.vocabulary, words, options, lengths, prefix, max_target)
+    columns = columns or all_words(g, decoder.vocabulary)
+    rules = WordScores(g, columns, words, options, lengths, prefix, max_target)
     return _Search(g, decoder, sentences, rules).write(g)
 
 
@@ -87,9 +91,9 @@ class _Search:
     def __init__(self, g: Graph, decoder: Decoder, sentences: List[Value], rules: WordScores):
         self.decoder, self.rules, self.words = decoder, rules, rules.words
         wanted = g.op("Max", rules.options["beam"], g.constant(1))
-        self.beam = g.op("Min", wanted, g.constant(decoder.vocabulary - 1))
+        self.beam = g.op("Min", wanted, g.op("Sub", g.op("Size", rules.columns.words), g.constant(1)))
         self.greedy = g.op("Equal", self.beam, g.constant(1))
-        self.selection = Selection(g, decoder.vocabulary, self.beam)
+        self.selection = Selection(g, rules.columns, self.beam)
         self.sentences = g.op("Size", rules.first.ids)
         self.rows = g.op("Mul", self.sentences, self.beam)
         self.states = decoder.begin(g, sentences, self.rows)

@@ -6,10 +6,8 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
+from fairseq_lite.export.columns import Columns
 from fairseq_lite.export.graph import Graph, Value
-
-# a vocabulary is searched in blocks: the best words are in the blocks with the largest maxima
-SMALLEST_BLOCK, LARGEST_BLOCK = 4, 256
 
 
 class Candidates(NamedTuple):
@@ -20,12 +18,6 @@ class Candidates(NamedTuple):
     parents: Value
 
 
-def block_size(vocabulary: int) -> int:
-    """The divisor of the vocabulary's size that lies nearest its square root, 1 where none is of use."""
-    sizes = [size for size in range(SMALLEST_BLOCK, LARGEST_BLOCK + 1) if vocabulary % size == 0]
-    return min(sizes, key=lambda size: size + vocabulary // size, default=1)
-
-
 class Selection:
     """Choice of words from log-probabilities; how many is known before the loops.
 
@@ -33,28 +25,27 @@ class Selection:
         beam: hypotheses a sentence, int64: []
     """
 
-    def __init__(self, g: Graph, vocabulary: int, beam: Value):
-        self.block = block_size(vocabulary)
-        self.blocks = vocabulary // self.block
+    def __init__(self, g: Graph, columns: Columns, beam: Value):
+        self.columns, self.block, self.blocks = columns, columns.block, columns.blocks
         beam = g.op("Reshape", beam, g.constant([1]))
         # twice as many as there are beams, because half of them may be eos
         wanted = g.op("Mul", beam, g.constant(2))
-        blocks = g.op("Mul", beam, g.constant(self.blocks))
+        blocks = g.op("Mul", beam, self.blocks)
         self.top_blocks = g.op("Min", wanted, blocks)
         self.in_all = g.op("Min", wanted, g.op("Mul", self.top_blocks, g.constant(self.block)))
         # shapes: the rows of a sentence together, their blocks, the words in these
         self.by_row, self.by_block = g.shape(-1, beam), g.shape(-1, blocks)
-        self.by_word = g.shape(-1, blocks, self.block)
+        self.by_word, self.by_blocks = g.shape(-1, blocks, self.block), g.shape(-1, self.blocks, self.block)
 
     def best(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
         """The best word of each row: log-probability [n], word [n]."""
         if self.block == 1:
-            return self._max(g, scores), g.op("ArgMax", scores, axis=1, keepdims=0)
+            return self._max(g, scores), self.columns.word(g, g.op("ArgMax", scores, axis=1, keepdims=0))
         blocks, maxima = self._maxima(g, scores)
         block = g.op("ArgMax", maxima, axis=1, keepdims=1)
         inside = g.op("ArgMax", g.op("GatherND", blocks, block, batch_dims=1), axis=1, keepdims=0)
         first = g.op("Mul", g.op("Squeeze", block, g.constant([1])), g.constant(self.block))
-        return self._max(g, maxima), g.op("Add", first, inside)
+        return self._max(g, maxima), self.columns.word(g, g.op("Add", first, inside))
 
     def top(self, g: Graph, scores: Value, sums: Value, first_rows: Value) -> Candidates:
         """The best continuations of each sentence: those of its rows are found together.
@@ -67,18 +58,18 @@ class Selection:
         blocks, maxima = self._maxima(g, scores)
         maxima = g.op("Add", maxima, g.op("Unsqueeze", sums, g.constant([1])))
         _, chosen = g.op("TopK", g.op("Reshape", _alive(g, maxima), self.by_block), self.top_blocks, outputs=2)
-        row, size, column = g.op("Div", chosen, g.constant(self.blocks)), g.constant(self.block), g.constant([2])
+        row, size, column = g.op("Div", chosen, self.blocks), g.constant(self.block), g.constant([2])
         found = g.op("GatherND", g.op("Reshape", blocks, self.by_word), g.op("Unsqueeze", chosen, column), batch_dims=1)
         so_far = g.op("GatherElements", g.op("Reshape", sums, self.by_row), row, axis=1)
         found = _alive(g, g.op("Add", found, g.op("Unsqueeze", so_far, column)))
         sums, places = g.op("TopK", g.op("Flatten", found, axis=1), self.in_all, outputs=2)
         block = g.op("GatherElements", chosen, g.op("Div", places, size), axis=1)
-        words = g.op("Mul", g.op("Mod", block, g.constant(self.blocks)), size)
-        parents = g.op("Add", g.op("Div", block, g.constant(self.blocks)), first_rows)
-        return Candidates(sums, g.op("Add", words, g.op("Mod", places, size)), parents)
+        found = g.op("Add", g.op("Mul", g.op("Mod", block, self.blocks), size), g.op("Mod", places, size))
+        parents = g.op("Add", g.op("Div", block, self.blocks), first_rows)
+        return Candidates(sums, self.columns.word(g, found), parents)
 
     def _maxima(self, g: Graph, scores: Value) -> Tuple[Value, Value]:
-        blocks = g.op("Reshape", scores, g.constant([-1, self.blocks, self.block]))
+        blocks = g.op("Reshape", scores, self.by_blocks)
         return blocks, g.op("ReduceMax", blocks, g.constant([2]), keepdims=0)
 
     def _max(self, g: Graph, scores: Value) -> Value:

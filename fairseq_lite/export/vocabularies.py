@@ -34,7 +34,7 @@ def read_vocabulary(
     unused = [ARGUMENTS[side] for side, path in given.items() if path and side not in SIDES[kind]]
     if unused:
         raise ArgumentError(unused[0], "", f"a model of the kind {kind} has no such dictionary; leave it out")
-    folder = data or str(getattr(task, "data", None) or "").split(os.pathsep)[0]
+    folder = data_folder(task, data)
     vocabulary = {}
     for side in SIDES[kind]:
         path = given.get(side) or os.path.join(folder, _file_name(kind, side, task, folder))
@@ -60,15 +60,24 @@ def read_labels(task: Any, classes: int, data: Optional[str] = None) -> List[str
     return labels
 
 
+def data_folder(task: Any, given: Optional[str]) -> str:
+    """The data folder that the user named, or else the first that the checkpoint's task names."""
+    return given or str(getattr(task, "data", None) or "").split(os.pathsep)[0]
+
+
+def languages(task: Any, folder: str) -> List[str]:
+    """The languages of source and target, by the task or else by the files of the data folder."""
+    named = [getattr(task, f"{side}_lang", None) for side in ("source", "target")]
+    found = infer_language_pair(folder) if None in named and os.path.isdir(folder) else named
+    return [str(name or other) for name, other in zip(named, found)]
+
+
 def _file_name(kind: str, side: str, task: Any, folder: str) -> str:
     if kind == LANGUAGE_MODEL:
         return "dict.txt"
     if kind == CLASSIFICATION:
         return os.path.join("input0", "dict.txt")
-    language = getattr(task, f"{side}_lang", None)
-    if not language and os.path.isdir(folder):
-        language = infer_language_pair(folder)[0 if side == "source" else 1]
-    return f"dict.{language}.txt"
+    return f"dict.{languages(task, folder)[0 if side == 'source' else 1]}.txt"
 
 
 def _pieces(path: str, argument: str, given: bool, rows: int) -> List[str]:

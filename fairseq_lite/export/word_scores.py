@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Optional
 import numpy as np
 from onnx import TensorProto
 
+from fairseq_lite.export.columns import Columns
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import Typed
 
@@ -62,14 +63,14 @@ class WordScores:
     def __init__(
         self,
         g: Graph,
-        vocabulary: int,
+        columns: Columns,
         words: Words,
         options: Dict[str, Value],
         lengths: Value,
         prefix: Value,
         max_target: Optional[int],
     ):
-        self.vocabulary, self.words, self.options = vocabulary, words, options
+        self.columns, self.words, self.options = columns, words, options
         longest = _longest(g, options, lengths, max_target)
         self.first = Sentences(
             g.op("Range", g.constant(0), g.op("Size", lengths), g.constant(1)),
@@ -107,7 +108,7 @@ class WordScores:
         return Corrections(columns, added)
 
     def log_probabilities(self, g: Graph, logits: Value, step: Value, corrections: Corrections) -> Value:
-        """Log-probabilities [n, V] with pad banned, unk penalised and eos banned while all are too short."""
+        """Log-probabilities [n, W] with pad banned, unk penalised and eos banned while all are too short."""
         scores = g.op("LogSoftmax", logits, axis=-1)
         added = g.op("Gather", corrections.added, g.op("Gather", self.too_short, step))
         # nothing else reads the log-probabilities, so that this writes in place
@@ -123,7 +124,7 @@ class WordScores:
         """Apply prefixes, longest lengths and n-grams that may not come again.
 
         Args:
-            scores: log-probabilities, float: [n, V]
+            scores: log-probabilities, float: [n, W]
             history: the words so far from the start on, int64: [n, step + 1]
         """
         eos, pad, never = g.constant(self.words.eos), g.constant(self.words.pad), g.constant(NEVER)
@@ -132,7 +133,7 @@ class WordScores:
         forced = self._by_row(g, g.op("Where", at_end, eos, here), beam)
         short = g.op("And", g.op("Less", step, self.options["min_len"]), g.op("GreaterOrEqual", step, sentences.forced))
         short = self._by_row(g, short, beam)
-        every = g.op("Range", g.constant(0), g.constant(self.vocabulary), g.constant(1))
+        every = self.columns.words
         free = self._without_repeats(g, scores, history)
         free = g.op("Where", g.op("And", short, g.op("Equal", every, eos)), never, free)
         one = g.op("Where", g.op("Equal", every, forced), scores, never)
@@ -160,7 +161,7 @@ class WordScores:
         follower = g.op("Gather", history, g.op("Add", first, context), axis=1)
         same = g.op("And", same, g.op("Not", g.op("Equal", follower, g.constant(self.words.eos))))
         bound = g.op("Where", same, g.constant(NEVER), g.constant(np.inf))
-        return g.op("ScatterElements", scores, follower, bound, axis=1, reduction="min")
+        return g.op("ScatterElements", scores, self.columns.column(g, follower), bound, axis=1, reduction="min")
 
 
 def _longest(g: Graph, options: Dict[str, Value], lengths: Value, max_target: Optional[int]) -> Value:

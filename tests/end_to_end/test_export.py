@@ -1,5 +1,8 @@
 """Exported folders against fairseq's commands, over the commands that docs/guides/small_transformer.md prints."""
 
+import json
+import shutil
+
 import pytest
 from checks import perplexity
 from fairseq.data import Dictionary
@@ -36,6 +39,25 @@ def test_a_pruned_and_compressed_model_translates_as_under_fairseq_generate(expo
     out = run("fairseq-lite-translate", exported, "--beam", 4, stdin="\n".join(sources) + "\n").stdout
     found = [line.replace("@@ ", "") for line in out.splitlines()]
     assert found == [expected[i] for i in range(len(sources))]
+
+
+def test_a_shortlist_is_learnt_from_the_training_text(exported, run, corpus):
+    """Each word of the toy corpus has one translation, so that a few words a source word lose nothing."""
+    small, out = exported.parent / "small.pt", exported.parent / "listed"
+    run("fairseq-lite", "export", small, out, "--shortlist", 4)
+    text = "\n".join(lines_of(corpus, ".de")) + "\n"
+    found = [run("fairseq-lite-translate", folder, stdin=text).stdout for folder in (out, exported)]
+    assert found[0] == found[1]
+    assert json.loads((out / "config.json").read_text())["shortlist"] == 4
+
+
+def test_a_shortlist_of_damaged_data_is_refused(exported, run, corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "data")
+    (tmp_path / "data" / "train.de-en.en.idx").write_bytes(b"damaged")
+    options = ["--data", tmp_path / "data", "--shortlist", 4]
+    refused = run("fairseq-lite", "export", exported.parent / "small.pt", tmp_path / "out", *options, succeeds=False)
+    assert refused.returncode == 2 and "train.de-en" in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 def test_perplexity_is_that_of_fairseq_eval_lm(language_model, run, text_corpus, plugin, tmp_path):

@@ -176,6 +176,9 @@ def without_head(data):
     "which, options, message",
     [
         ("translation", ["--beam", 0], "--beam 0: must be at least 1"),
+        ("translation", ["--shortlist", 0], "--shortlist 0: must be at least 1"),
+        ("translation", ["--shortlist", 9], "has no train.de-en, of which a shortlist is learnt"),
+        ("language_model", ["--shortlist", 9], "--shortlist 9: only a translator has source words; leave it out"),
         ("translation", ["--data", "away"], "--data away/dict.de.txt: no such file"),
         ("translation", ["--spm", "away"], "--spm away: no such file"),
         ("translation", ["--bit", 8], "--bit 8: unknown argument"),

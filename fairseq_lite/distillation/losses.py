@@ -130,7 +130,7 @@ def _divergence_by_parts(models: Sequence[nn.Module], features: Sequence[Tensor]
     """`divergence` of a student from a teacher whose adaptive softmaxes have the same clusters.
 
     By the chain rule it is that of the heads, plus that of each cluster's words times the teacher's probability of the
-    cluster. So the probabilities of all words are never put together, which takes half as long again.
+    cluster. So the probabilities of all words are never put together, which takes longer.
     """
     student, teacher = (_parts(model.decoder.adaptive_softmax, part) for model, part in zip(models, features))
     head, *tails = teacher

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Callable, Sequence
 
@@ -42,11 +42,14 @@ def dictionaries(data: Path) -> dict[str, Dictionary]:
     return {side: Dictionary.load(str(data / f"binary/dict.{side}.txt")) for side in (SOURCE, TARGET)}
 
 
+@cache
 def learnt(size: int, data: Path) -> Shortlist | None:
     """What fairseq-lite export --shortlist learns; None for all words."""
+    if not size:
+        return None
     source, target = (words.symbols for words in dictionaries(data).values())
     pairs = read_pairs(str(data / "binary"), SOURCE, TARGET, (len(source), len(target)))
-    return shortlist_of(pairs, size, source, target) if size else None
+    return shortlist_of(pairs, size, source, target)
 
 
 def lite(checkpoint: str, bits: int, size: int, data: Path) -> Translate:

@@ -7,8 +7,9 @@ from typing import NamedTuple, Optional
 import numpy as np
 from onnx import TensorProto
 
+from fairseq_lite.export.config import Config
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.shortlist import PAD, Shortlist
+from fairseq_lite.export.shortlist import Shortlist
 
 # columns are searched in blocks: the best are in the blocks with the largest maxima
 SMALLEST_BLOCK, LARGEST_BLOCK = 4, 256
@@ -81,6 +82,6 @@ def of_shortlist(g: Graph, shortlist: Shortlist, source: Value, prefix: Value, v
 
     missing = g.op("Mod", g.op("Neg", number), g.constant(BLOCK))
     mask = g.op("Pad", mask, g.shape(0, 0, 0, missing), never)
-    words = g.op("Pad", words, g.shape(0, missing), g.constant(PAD))
+    words = g.op("Pad", words, g.shape(0, missing), g.constant(Config.pad))
     blocks = g.op("Div", g.op("Shape", words), g.constant(BLOCK))
     return Columns(words, BLOCK, blocks, places, mask)

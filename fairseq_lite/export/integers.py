@@ -71,7 +71,7 @@ class EightBits(Quantised):
 
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         codes, scales = self._whole(g, matrices)
-        # operators that take a scale for each row go over memory once, where arithmetic goes once for each sign
+        # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
         largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=0)
         largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
         steps = g.op("Mul", largest, g.constant(np.float32(1 / REACH)))

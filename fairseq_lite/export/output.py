@@ -57,7 +57,7 @@ class Adaptive:
         self.tails = [(self._linear(tail[0]), self._linear(tail[2])) for tail in softmax.tail]
 
     def of(self, g: Graph, words: Value) -> SomeWords:
-        raise UserError("--shortlist: an adaptive softmax has no product that words could be left out of; leave it out")
+        raise UserError("--shortlist: an adaptive softmax takes none; leave the option out")
 
     def _linear(self, layer: nn.Module) -> Affine:
         if type(layer) is not TiedLinear:

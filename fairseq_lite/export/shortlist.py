@@ -9,10 +9,10 @@ import numpy as np
 from fairseq.data import data_utils
 
 from fairseq_lite.errors import ArgumentError
+from fairseq_lite.export.config import Config
 
-# of fairseq's special entries, which every sentence may use and which have the first ids: <s>, <pad>, </s>, <unk>
-ALWAYS = range(4)
-PAD, EOS = 1, 2
+# Every sentence may use them. They are the first ids, so that the columns of logits for them are their ids too.
+SPECIAL = (Config.bos, Config.pad, Config.eos, Config.unk)
 # Pairs of a source word and a target word in the sentences that are read; a pair takes some 30 bytes.
 PAIRS = 2**25
 ITERATIONS = 5
@@ -51,7 +51,7 @@ def shortlist_of(pairs: Pairs, size: int, source: Sequence[str], target: Sequenc
         size: K, most words for a source word
         source, target: the words of the dictionaries in the order of their ids
     """
-    of_word = np.full((len(source), size), EOS, np.uint16 if len(target) <= 2**16 else np.int32)
+    of_word = np.full((len(source), size), Config.eos, np.uint16 if len(target) <= 2**16 else np.int32)
     lexicon = ibm_model_1(pairs, len(target))
     order = np.lexsort((-lexicon.probability, lexicon.source))
     words, translations = lexicon.source[order], lexicon.target[order]
@@ -60,10 +60,10 @@ def shortlist_of(pairs: Pairs, size: int, source: Sequence[str], target: Sequenc
     kept = rank < size - 1
     of_word[words[kept], rank[kept]] = translations[kept]
     ids = {word: number for number, word in enumerate(target)}
-    of_word[:, -1] = [ids.get(word, EOS) for word in source]
+    of_word[:, -1] = [ids.get(word, Config.eos) for word in source]
     counts = np.bincount(np.concatenate([sentence for _, sentence in pairs]), minlength=len(target))
     frequent = np.argsort(-counts, kind="stable")[:FREQUENT]
-    return Shortlist(of_word, np.union1d(frequent, ALWAYS))
+    return Shortlist(of_word, np.union1d(frequent, SPECIAL))
 
 
 def ibm_model_1(pairs: Pairs, target_words: int) -> Lexicon:
@@ -106,7 +106,9 @@ def read_pairs(folder: str, source: str, target: str, words: Sequence[int]) -> P
             pairs = _pairs_of(prefix, source, target)
             break
     else:
-        raise ArgumentError("data", folder, f"has no train.{source}-{target}, of which a shortlist is learnt")
+        raise ArgumentError(
+            "data", folder, f"has no train.{source}-{target}, of which a shortlist is learnt; give the training data"
+        )
     if not pairs:
         raise ArgumentError("data", folder, "its training set has no sentence, of which a shortlist could be learnt")
     largest = [max(sentence.max() for sentence in side) for side in zip(*pairs)]

@@ -63,7 +63,7 @@ def main() -> None:
     rows = []
     for command, starts in zip(args.commands, zip(*rounds[1:])):
         wall, process, resident = map(statistics.median, zip(*starts))
-        rows.append([f"`{command}`", f"{wall:.2f}", f"{process:.2f}", f"{resident:.0f}"])
+        rows.append([f"`{' '.join(command.split())}`", f"{wall:.2f}", f"{process:.2f}", f"{resident:.0f}"])
     report(rows, f"medians of {args.rounds}", args.output)
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# compare.sh DATA OUT [FAIRSEQ_TRAIN_OPTION...]: trains models of the same Mult-Adds and prints a table of their BLEU.
-# DATA is what prepare.sh made. MODELS (all below), SEEDS (1) and UPDATES (5520, 20 epochs) are read from the
-# environment. The options prevail. A run that was cut off goes on where it was.
+# compare.sh DATA OUT [FAIRSEQ_TRAIN_OPTION...]: trains models and prints a table of their BLEU. DATA is what prepare.sh
+# made. MODELS (those of the same Mult-Adds), SEEDS (1), UPDATES (5520, 20 epochs) and LEARN (DATA) are read from the
+# environment. LEARN is what examples/distillation/translate.sh made, whose translations are learnt instead of the
+# references. The options prevail. A run that was cut off goes on where it was.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../common/steps.sh"
@@ -24,15 +25,19 @@ declare -A models=(
   [lightconv]="--arch lightconv $(sides 6 100 400) --encoder-layers 7"
   [evolved]="--arch evolved_transformer_mobile --encoder-embed-dim 96 --encoder-ffn-embed-dim 384
     --decoder-embed-dim 96 --decoder-ffn-embed-dim 384"
+  [lite-240]="--arch lite_transformer_iwslt_de_en_240"
+  [edge]="--arch lite_transformer_edge"
+  [small-3-3]="--arch transformer $(sides 3 128 512)"
+  [small-6-1]="--arch transformer $(sides 6 128 512) --decoder-layers 1"
 )
-for model in ${MODELS:=${!models[*]}}; do
+for model in ${MODELS:=lite flat transformer-6 transformer-3 lightconv evolved}; do
   [ -n "${models[$model]:-}" ] || fail "MODELS: $model is none of ${!models[*]}"
 done
 
 # evaluated MODEL SEED REPORT: word by word, options are words.
 evaluated() {
-  local folder=$out/$1-$2
-  SEED=$2 UPDATES=${UPDATES:-5520} bash "$here/train.sh" "$data" "$folder" ${models[$1]} --dropout 0.2 "${options[@]}"
+  local folder=$out/$1-$2 learnt=${LEARN:-$data}
+  SEED=$2 UPDATES=${UPDATES:-5520} bash "$here/train.sh" "$learnt" "$folder" ${models[$1]} --dropout 0.2 "${options[@]}"
   bash "$here/evaluate.sh" "$data" "$folder" >"$3"
   generate "$data/binary" "$folder/averaged.pt" --beam 5 --gen-subset valid "$folder/valid.log"
   tail -n 1 "$folder/valid.log" >>"$3"

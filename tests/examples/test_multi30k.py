@@ -28,7 +28,7 @@ def data(tmp_path):
 
 
 def test_a_table_of_models_of_the_same_mult_adds(programs, data, tmp_path):
-    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", "--cpu", MODELS=" ".join(MODELS))
+    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", "--cpu")
     columns = "54.71 M | 2.67 M | 38.25 | 37.50"
     assert process.stdout.splitlines()[-len(MODELS) :] == [f"| {model}, seed 1 | {columns} |" for model in MODELS]
     counted = []
@@ -45,6 +45,15 @@ def test_what_is_there_is_not_made_again(programs, data, tmp_path):
         programs.run("multi30k/compare.sh", data, tmp_path / "out", MODELS=models, SEEDS=seeds)
     calls = programs.calls()
     assert len(calls["fairseq-train"]) == 4 and len(calls["fairseq-generate"]) == 8
+
+
+def test_models_learn_from_a_teachers_translations_and_are_scored_against_the_references(programs, data, tmp_path):
+    learnt = filled(tmp_path / "best", "binary/dict.de.txt")
+    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", MODELS="edge", LEARN=str(learnt))
+    assert process.stdout.splitlines()[-1].startswith("| edge, seed 1 | ")
+    calls = programs.calls()
+    assert calls["fairseq-train"][0][0] == str(learnt / "binary")
+    assert {call[0] for call in calls["fairseq-generate"]} == {str(data / "binary")}
 
 
 def test_an_unknown_model_is_named(programs, data, tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 from onnx import TensorProto
 
 from fairseq_lite.export.affines import Matrix
-from fairseq_lite.export.graph import CONTRIB, Graph, Value
-from fairseq_lite.export.integers import EightBits
+from fairseq_lite.export.graph import CONTRIB, SENTENCE_ROWS, Graph, Value
+from fairseq_lite.export.integers import EightBitsAtLoad
 from fairseq_lite.export.levels import pack
 from fairseq_lite.export.matrices import Quantised, first_columns, joined, unpacked, with_rows
 
@@ -60,14 +60,15 @@ def decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 class FourBits(Quantised):
     """Blocks of 32 entries with a scale each, decoded at load where the graph is to be portable.
 
-    Matrices that keep their values, which no scales give, are multiplied in 8 bits.
+    Two kinds of products are in 8 bits: with matrices that keep their values, which no scales give, and with the many
+    rows of whole sentences, for which MatMulNBits is slow.
     """
 
     bits = BITS
 
     def __init__(self, portable: bool):
         self.portable = portable
-        self.of_levels = EightBits()
+        self.in_integers = EightBitsAtLoad(self)
 
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
         """Two codes a byte, [stored, blocks * 16], and the scales: [stored, blocks], in float32 at load."""
@@ -95,8 +96,8 @@ class FourBits(Quantised):
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
         if self.portable:
             return super().large_product(g, x, matrices, bias)
-        if all(map(self.keeps_levels, matrices)):
-            return self.of_levels.large_product(g, x, matrices, bias)
+        if g.rows >= SENTENCE_ROWS or all(map(self.keeps_levels, matrices)):
+            return self.in_integers.large_product(g, x, matrices, bias)
         codes, scales = self._whole(g, matrices)
         out, width = sum(matrix.rows for matrix in matrices), matrices[0].columns
         options = {"K": width, "N": out, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY}
@@ -121,7 +122,7 @@ class FourBits(Quantised):
         if self.portable:
             return super().large_rows(g, ids, matrix)
         if self.keeps_levels(matrix):
-            return self.of_levels.large_rows(g, ids, matrix)
+            return self.in_integers.large_rows(g, ids, matrix)
         codes, scales = self._stored(g, matrix)
         axes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": BITS}
         rows = g.op("GatherBlockQuantized", codes, ids, scales, domain=CONTRIB, **axes)

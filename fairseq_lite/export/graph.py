@@ -14,6 +14,8 @@ OPSET = 21
 # a contributed operator of onnxruntime lives in this domain
 CONTRIB = "com.microsoft"
 DOMAINS = {"": OPSET, CONTRIB: 1}
+# Rows that x has in a product of a whole sentence: most sentences have more words.
+SENTENCE_ROWS = 8
 
 TYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -33,12 +35,17 @@ class Graph:
         outer: the graph whose loop this is the body of
         home: the graph that keeps this body's weights, by default itself. onnxruntime packs a weight for its
             kernels only in the graph that owns it and in that graph's bodies, not two loops further in
+        rows: how many x has in this graph's products, at the least that is common; chooses their kernels. By default
+            as in the graph around, and those of a sentence in the outermost
     """
 
-    def __init__(self, name: str, outer: Optional[Graph] = None, home: Optional[Graph] = None):
+    def __init__(
+        self, name: str, outer: Optional[Graph] = None, home: Optional[Graph] = None, rows: Optional[int] = None
+    ):
         self.name = name
         self.outer = outer
         self.home = home or self
+        self.rows: int = rows or (outer.rows if outer else SENTENCE_ROWS)
         self.nodes: List[onnx.NodeProto] = []
         self.inputs: List[onnx.ValueInfoProto] = []
         self.outputs: List[onnx.ValueInfoProto] = []
@@ -132,9 +139,9 @@ class Graph:
             value = self.op("Identity", value)
         self.outputs.append(helper.make_tensor_value_info(value, TYPES[np.dtype(dtype)], list(shape)))
 
-    def body(self, name: str, home: Optional[Graph] = None) -> Graph:
+    def body(self, name: str, home: Optional[Graph] = None, rows: Optional[int] = None) -> Graph:
         """A graph for a loop or a branch in this one."""
-        return Graph(name, outer=self, home=home)
+        return Graph(name, outer=self, home=home, rows=rows)
 
     def loop(
         self,

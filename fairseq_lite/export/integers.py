@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 from onnx import TensorProto
 
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.matrices import Quantised, joined, with_rows
+from fairseq_lite.export.matrices import LARGE, Quantised, joined, with_rows
 
 # Entries of a matrix: int8 from -LARGEST to LARGEST.
 LARGEST = 127
@@ -36,6 +36,10 @@ class EightBits(Quantised):
 
     bits = 8
 
+    def is_large(self, g: Graph, entries: int) -> bool:
+        # the operators beside a product cost as much for many rows as for one
+        return super().is_large(g, entries * g.rows)
+
     def fills(self, entries: int) -> bool:
         # zeros are put in one at a time, which takes longer than products in integers
         return True
@@ -43,43 +47,29 @@ class EightBits(Quantised):
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
         """Codes, [stored, in], and scales, [stored, 1]."""
         if self.keeps_levels(matrix):
-            return self._at_load(g, matrix)
+            return codes_at_load(g, matrix, self.decoded(g, matrix))
         codes, scales = f"{matrix.name}.codes", f"{matrix.name}.scales"
         if not g.keeps(codes):
             for name, array in zip((codes, scales), quantised(matrix.entries)):
                 g.weight(name, array)
         return codes, scales
 
-    def _at_load(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
-        """The same as `quantised`, when the model is loaded, of a matrix that is stored in codes of its own."""
-        entries = self.decoded(g, matrix)
-
-        def write_scales(home: Graph) -> Value:
-            largest = home.op("ReduceMax", home.op("Abs", entries), home.constant([1]), keepdims=1)
-            largest = home.op("Max", largest, home.constant(np.float32(LEAST_SCALE)))
-            return home.op("Div", largest, home.constant(np.float32(LARGEST)))
-
-        def write_codes(home: Graph) -> Value:
-            return home.op("Cast", home.op("Round", home.op("Div", entries, scales)), to=TensorProto.INT8)
-
-        scales = g.derived(("scales of levels", matrix.name), write_scales)
-        return g.derived(("codes of levels", matrix.name), write_codes), scales
-
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)
         return g.derived(("decoded", matrix.name), lambda home: _scaled(home, codes, scales))
 
     def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        codes, scales = self._whole(g, matrices)
-        # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
-        largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=0)
-        largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
-        steps = g.op("Mul", largest, g.constant(np.float32(1 / REACH)))
-        middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
-        shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
-        integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
-        y = g.op("Mul", g.op("DequantizeLinear", integers, steps, axis=0), scales)
+        y = _product(g, x, *self._whole(g, matrices))
         return y if bias is None else g.op("Add", y, bias)
+
+    def product_of_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Callable[[Graph, Value], Value]:
+        for_one_row = super().product_of_rows(g, ids, matrix)
+        if matrix.size < LARGE:
+            return for_one_row
+        codes, scales = (g.op("Gather", stored, ids) for stored in self._stored(g, matrix))
+        columns, scales = g.op("Transpose", codes, perm=[1, 0]), g.reshape(scales, -1)
+        # the integers are not packed before, which one row would take longer for than it saves
+        return lambda body, x: for_one_row(body, x) if body.rows == 1 else _product(body, x, columns, scales)
 
     def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
         """Codes, [in, out], and the scale of each column, [out]."""
@@ -101,6 +91,46 @@ class EightBits(Quantised):
     def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)
         return _scaled(g, g.op("Gather", codes, ids), g.op("Gather", scales, ids))
+
+
+class EightBitsAtLoad(EightBits):
+    """The same for matrices that are stored in another way, whose integers are made when the model is loaded."""
+
+    def __init__(self, stored: Quantised):
+        self.stored = stored
+
+    def decoded(self, g: Graph, matrix: Matrix) -> Value:
+        return self.stored.decoded(g, matrix)
+
+    def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
+        return codes_at_load(g, matrix, self.decoded(g, matrix))
+
+
+def codes_at_load(g: Graph, matrix: Matrix, entries: Value) -> Tuple[Value, Value]:
+    """What `quantised` makes of a matrix whose entries the graph has."""
+
+    def write_scales(home: Graph) -> Value:
+        largest = home.op("ReduceMax", home.op("Abs", entries), home.constant([1]), keepdims=1)
+        largest = home.op("Max", largest, home.constant(np.float32(LEAST_SCALE)))
+        return home.op("Div", largest, home.constant(np.float32(LARGEST)))
+
+    def write_codes(home: Graph) -> Value:
+        return home.op("Cast", home.op("Round", home.op("Div", entries, scales)), to=TensorProto.INT8)
+
+    scales = g.derived(("scales at load", matrix.name), write_scales)
+    return g.derived(("codes at load", matrix.name), write_codes), scales
+
+
+def _product(g: Graph, x: Value, codes: Value, scales: Value) -> Value:
+    """x: [N, in] times codes: [in, out] times scales: [out]; returns [N, out]."""
+    # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
+    largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=0)
+    largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
+    steps = g.op("Mul", largest, g.constant(np.float32(1 / REACH)))
+    middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
+    shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
+    integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
+    return g.op("Mul", g.op("DequantizeLinear", integers, steps, axis=0), scales)
 
 
 def _scaled(g: Graph, codes: Value, scales: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -13,7 +13,7 @@ from fairseq_lite.export.levels import bits_of, levels_of, pack
 
 # Smaller matrices cost next to nothing as they are.
 SMALLEST = 1024
-# Entries from which on a matrix is large: its product costs more than the operators beside it.
+# Entries from which on a matrix is large: a row's product with it costs more than the operators beside it.
 LARGE = 2**17
 
 
@@ -31,6 +31,14 @@ class Float32:
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         """The rows ids: [N] of a matrix: [V, C], as [N, C]."""
         return g.op("Gather", self.decoded(g, matrix), ids)
+
+    def product_of_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Callable[[Graph, Value], Value]:
+        """Put the rows ids: [W] of a matrix: [V, C] together, and return the product with them.
+
+        It is a function of a body of g and x: [N, C], and returns [N, W].
+        """
+        rows = g.op("Transpose", self.rows(g, ids, matrix), perm=[1, 0])
+        return lambda body, x: body.op("MatMul", x, rows)
 
     def decoded(self, g: Graph, matrix: Matrix) -> Value:
         """A matrix without its rows of zeros, [stored, in], in float32; it may be a weight of a graph further out."""
@@ -105,9 +113,13 @@ class Quantised(Float32):
         return found is not None and bits_of(len(found[1])) <= self.bits
 
     def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        if sum(matrix.size for matrix in matrices) < LARGE:
-            return self._product_of_decoded(g, x, matrices, bias)
-        return self.large_product(g, x, matrices, bias)
+        if self.is_large(g, sum(matrix.size for matrix in matrices)):
+            return self.large_product(g, x, matrices, bias)
+        return self._product_of_decoded(g, x, matrices, bias)
+
+    def is_large(self, g: Graph, entries: int) -> bool:
+        """Whether matrices of so many entries in all are large for the products of a graph."""
+        return entries >= LARGE
 
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         if matrix.size < LARGE:

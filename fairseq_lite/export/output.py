@@ -33,15 +33,15 @@ class SomeWords:
     """The product for W words, whose rows are put together once a batch."""
 
     def __init__(self, g: Graph, projection: Projection, words: Value):
-        affine, weights = projection.affine, projection.weights
-        self.matrix = g.op("Transpose", weights.matrices.rows(g, words, affine.matrix), perm=[1, 0])
+        affine = projection.affine
+        self.product = projection.weights.matrices.product_of_rows(g, words, affine.matrix)
         self.bias = None
         if affine.bias is not None:
             self.bias = g.op("Gather", g.weight(f"{affine.name}.bias", affine.bias), words)
 
     def logits(self, g: Graph, x: Value) -> Value:
         """x: [N, C]; returns [N, W]."""
-        y = g.op("MatMul", x, self.matrix)
+        y = self.product(g, x)
         return y if self.bias is None else g.op("Add", y, self.bias)
 
 

@@ -17,6 +17,9 @@ from fairseq_lite.export.rows import SENTENCE, Decoder, Group, Typed, choose, lo
 from fairseq_lite.export.selection import Candidates, Selection
 from fairseq_lite.export.word_scores import Corrections, Sentences, Words, WordScores
 
+# Rows of a step where a sentence has several hypotheses.
+BEAM_ROWS = 4
+
 # inputs of the search, each of shape []; fairseq's options of the same names, and their defaults
 OPTIONS: Dict[str, Tuple[type, float]] = {
     "beam": (np.int64, 5),
@@ -172,7 +175,7 @@ class _Steps:
         outer = self.outer
         finished = Typed(outer.op("Less", self.view.longest, outer.constant(0)), np.bool_, 1)
         groups = [per_row(progress.typed()), [finished], kept.typed(), per_row(self._typed_rows(rows))]
-        body = outer.body("steps", home=outer)
+        body = outer.body("steps", home=outer, rows=BEAM_ROWS)
         last = loop_in_groups(outer, body, outer.op("Not", self.search.greedy), groups, self._beam_step)
         return Progress(*last[0]), last[1][0], Hypotheses(*last[2]), last[3]
 
@@ -194,7 +197,7 @@ class _Steps:
         """Run steps of one hypothesis a sentence until a sentence is finished; pass all on where beams are wider."""
         outer, greedy = self.outer, self.search.greedy
         step, parents, words, sums = progress.typed()
-        body = outer.body("greedy_steps", home=outer)
+        body = outer.body("greedy_steps", home=outer, rows=1)
         groups = [per_row([step, words, sums]), per_row(self._typed_rows(rows))]
         (length, words, sums), rows = loop_in_groups(outer, body, greedy, groups, self._greedy_step)
         column = outer.constant([1])

@@ -56,7 +56,7 @@ def states_of(decoder: DecoderWriter) -> List[NamedState]:
 
 def step_graph(decoder: DecoderWriter) -> Graph:
     """token: [N], position: [] counted from 0, all states -> log_probs: [N, V], the row states after the step."""
-    g = Graph("step")
+    g = Graph("step", rows=1)
     token, position = g.input("token", np.int64, ["rows"]), g.input("position", np.int64, [])
     states = states_of(decoder)
     values = [g.input(name, state.dtype, state.shape) for name, state in states]

@@ -7,7 +7,7 @@ from exported import session_of
 
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.blocks import BLOCK
-from fairseq_lite.export.graph import CONTRIB, Graph
+from fairseq_lite.export.graph import CONTRIB, SENTENCE_ROWS, Graph
 from fairseq_lite.export.matrices import LARGE
 from fairseq_lite.export.model import matrices_of
 
@@ -88,6 +88,46 @@ def test_a_portable_graph_has_standard_operators_alone(bits, portable):
     domains = {opset.domain for opset in model.opset_import}
     assert domains == ({"", CONTRIB} if (bits, portable) == (4, False) else {""})
     onnx.checker.check_model(model)
+
+
+def product_graph(bits, rows, weight):
+    """A graph for so many rows, with the product with a matrix and that with its rows 3, 0 and 7."""
+    way, matrix = matrices_of(bits, False), Matrix("weight", weight)
+    g = Graph("product", rows=rows)
+    x = g.input("x", np.float32, ["N", weight.shape[1]])
+    g.output("whole", way.product(g, x, [matrix], None), np.float32, ["N", len(weight)])
+    some = way.product_of_rows(g, g.constant([3, 0, 7]), matrix)
+    g.output("some", some(g, x), np.float32, ["N", 3])
+    return g
+
+
+ROWS = {"one row": 1, "a beam": 4, "a sentence": SENTENCE_ROWS}
+
+
+@pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("bits", [32, 8, 4])
+def test_a_product_with_some_rows_has_those_columns_of_the_whole_product(bits, rows):
+    weight, x = random(600, 250), random(9, 250)
+    whole, some = session_of(product_graph(bits, rows, weight).model({})).run(None, {"x": x})
+    for found in (whole[:, [3, 0, 7]], some):
+        wanted = x @ weight[[3, 0, 7]].T
+        assert np.linalg.norm(found - wanted) <= ERRORS[bits] * np.linalg.norm(wanted)
+
+
+def test_a_product_is_in_integers_where_its_rows_are_worth_it():
+    """Where so many rows come together that the operators beside the product do not count."""
+    operators = {
+        (bits, rows, size): product_graph(bits, rows, random(size, 256)).operators & {"MatMulInteger", "MatMulNBits"}
+        for bits in (8, 4)
+        for rows in ROWS.values()
+        for size in (64, 128, 512)
+    }
+    integers, blocks = {"MatMulInteger"}, {"MatMulNBits"}
+    assert [operators[8, 1, size] for size in (64, 128, 512)] == [set(), set(), integers]
+    assert [operators[8, 4, size] for size in (64, 128, 512)] == [set(), integers, integers]
+    assert [operators[8, SENTENCE_ROWS, size] for size in (64, 128, 512)] == [integers] * 3
+    for rows, kind in ((1, blocks), (4, blocks), (SENTENCE_ROWS, integers)):
+        assert [operators[4, rows, size] for size in (64, 128, 512)] == [set(), set(), kind]
 
 
 def test_portable_decodes_the_same_matrix():

@@ -35,8 +35,8 @@ class Graph:
         outer: the graph whose loop this is the body of
         home: the graph that keeps this body's weights, by default itself. onnxruntime packs a weight for its
             kernels only in the graph that owns it and in that graph's bodies, not two loops further in
-        rows: how many x has in this graph's products, at the least that is common; chooses their kernels. By default
-            as in the graph around, and those of a sentence in the outermost
+        rows: how many x has at least in most products of this graph, which chooses their kernels; by default as in the
+            graph around, and a short sentence's in the outermost
     """
 
     def __init__(

@@ -34,9 +34,13 @@ for model in ${MODELS:=lite flat transformer-6 transformer-3 lightconv evolved};
   [ -n "${models[$model]:-}" ] || fail "MODELS: $model is none of ${!models[*]}"
 done
 
+learnt=${LEARN:-$data}
+cmp -s "$learnt/binary/dict.de.txt" "$data/binary/dict.de.txt" ||
+  fail "LEARN: '$learnt' has no dictionary like that of '$data'; give what translate.sh made of this data"
+
 # evaluated MODEL SEED REPORT: word by word, options are words.
 evaluated() {
-  local folder=$out/$1-$2 learnt=${LEARN:-$data}
+  local folder=$out/$1-$2
   SEED=$2 UPDATES=${UPDATES:-5520} bash "$here/train.sh" "$learnt" "$folder" ${models[$1]} --dropout 0.2 "${options[@]}"
   bash "$here/evaluate.sh" "$data" "$folder" >"$3"
   generate "$data/binary" "$folder/averaged.pt" --beam 5 --gen-subset valid "$folder/valid.log"

@@ -47,12 +47,27 @@ class EightBits(Quantised):
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
         """Codes, [stored, in], and scales, [stored, 1]."""
         if self.keeps_levels(matrix):
-            return codes_at_load(g, matrix, self.decoded(g, matrix))
+            return self._at_load(g, matrix)
         codes, scales = f"{matrix.name}.codes", f"{matrix.name}.scales"
         if not g.keeps(codes):
             for name, array in zip((codes, scales), quantised(matrix.entries)):
                 g.weight(name, array)
         return codes, scales
+
+    def _at_load(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
+        """The same as `quantised`, when the model is loaded, of a matrix that is stored in another way."""
+        entries = self.decoded(g, matrix)
+
+        def write_scales(home: Graph) -> Value:
+            largest = home.op("ReduceMax", home.op("Abs", entries), home.constant([1]), keepdims=1)
+            largest = home.op("Max", largest, home.constant(np.float32(LEAST_SCALE)))
+            return home.op("Div", largest, home.constant(np.float32(LARGEST)))
+
+        def write_codes(home: Graph) -> Value:
+            return home.op("Cast", home.op("Round", home.op("Div", entries, scales)), to=TensorProto.INT8)
+
+        scales = g.derived(("scales at load", matrix.name), write_scales)
+        return g.derived(("codes at load", matrix.name), write_codes), scales
 
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)
@@ -103,22 +118,7 @@ class EightBitsAtLoad(EightBits):
         return self.stored.decoded(g, matrix)
 
     def _stored(self, g: Graph, matrix: Matrix) -> Tuple[Value, Value]:
-        return codes_at_load(g, matrix, self.decoded(g, matrix))
-
-
-def codes_at_load(g: Graph, matrix: Matrix, entries: Value) -> Tuple[Value, Value]:
-    """What `quantised` makes of a matrix whose entries the graph has."""
-
-    def write_scales(home: Graph) -> Value:
-        largest = home.op("ReduceMax", home.op("Abs", entries), home.constant([1]), keepdims=1)
-        largest = home.op("Max", largest, home.constant(np.float32(LEAST_SCALE)))
-        return home.op("Div", largest, home.constant(np.float32(LARGEST)))
-
-    def write_codes(home: Graph) -> Value:
-        return home.op("Cast", home.op("Round", home.op("Div", entries, scales)), to=TensorProto.INT8)
-
-    scales = g.derived(("scales at load", matrix.name), write_scales)
-    return g.derived(("codes at load", matrix.name), write_codes), scales
+        return self._at_load(g, matrix)
 
 
 def _product(g: Graph, x: Value, codes: Value, scales: Value) -> Value:

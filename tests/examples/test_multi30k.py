@@ -56,6 +56,15 @@ def test_models_learn_from_a_teachers_translations_and_are_scored_against_the_re
     assert {call[0] for call in calls["fairseq-generate"]} == {str(data / "binary")}
 
 
+@pytest.mark.parametrize("dictionary", ["", "other\n"], ids=["none", "another"])
+def test_translations_with_another_dictionary_are_refused(programs, data, tmp_path, dictionary):
+    learnt = filled(tmp_path / "best", "binary/dict.de.txt")
+    (learnt / "binary/dict.de.txt").write_text(dictionary)
+    process = programs.run("multi30k/compare.sh", data, tmp_path / "out", LEARN=str(learnt), succeeds=False)
+    assert process.stderr.startswith(f"compare.sh: LEARN: '{learnt}' has no dictionary like that of '{data}'")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_model_is_named(programs, data, tmp_path):
     process = programs.run("multi30k/compare.sh", data, tmp_path / "out", MODELS="huge", succeeds=False)
     assert process.stderr.startswith("compare.sh: MODELS: huge is none of ")

@@ -93,14 +93,15 @@ class FourBits(Quantised):
 
         return g.derived(("decoded", matrix.name), write)
 
-    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool) -> Value:
         if self.portable:
-            return super().large_product(g, x, matrices, bias)
+            return super().large_product(g, x, matrices, bias, relu)
         if g.rows >= SENTENCE_ROWS or all(map(self.keeps_levels, matrices)):
-            return self.in_integers.large_product(g, x, matrices, bias)
+            return self.in_integers.large_product(g, x, matrices, bias, relu)
         codes, scales = self._whole(g, matrices)
         out, width = sum(matrix.rows for matrix in matrices), matrices[0].columns
         options = {"K": width, "N": out, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY}
+        x = g.op("Relu", x) if relu else x
         y = g.op("MatMulNBits", x, codes, scales, domain=CONTRIB, **options)
         return y if bias is None else g.op("Add", y, bias)
 

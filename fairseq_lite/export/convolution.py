@@ -38,26 +38,30 @@ def depthwise_over(g: Graph, x: Value, taps: Value, source: Source, channels: in
     return g.reshape(g.op("Transpose", convolved, perm=[0, 2, 1]), -1, channels)
 
 
-def shift_matrices(g: Graph, taps: Value, source: Source, sizes: Tuple[int, int], left: int) -> Value:
-    """Kernels as matrices: [H, S, S], whose products with sentences convolve them, from taps: [H, K].
+def shift_matrices(g: Graph, taps: Value, sizes: Tuple[int, int], left: int) -> Value:
+    """Kernels as matrices: [H, LONG, LONG], whose products with sentences convolve them, from taps: [H, K].
 
     Column s of row t has the tap s - t + left. So the rows are one row, shifted: copies of it, one after the other, cut
-    into rows that are shorter by one.
+    into rows that are shorter by one. The corner of a matrix is that of a shorter sentence.
 
     Args:
         sizes: H, K
         left: columns of zeros before each sentence
     """
     heads, width = sizes
-    zeros = g.op("Expand", g.constant(np.zeros((1, 1), np.float32)), g.shape(heads, source.length))
-    before, after = g.derived(
-        ("halves", taps), lambda home: home.op("Split", taps, home.constant([left, width - left]), outputs=2, axis=1)
-    )
-    row = g.op("Unsqueeze", g.op("Concat", after, zeros, before, axis=1), g.constant([1]))
-    shorter = source.length_plus(g, width - 1)
-    rows = g.reshape(g.op("Expand", row, g.shape(1, source.length, 1)), heads, -1)
-    cut = g.op("Slice", rows, g.constant([0]), g.op("Mul", source.length, shorter), g.constant([1]))
-    return g.op("Slice", g.reshape(cut, heads, source.length, shorter), g.constant([0]), source.length, g.constant([2]))
+    shorter = LONG + width - 1
+
+    def write(home: Graph) -> Value:
+        halves = home.constant([left, width - left])
+        before, after = home.op("Split", taps, halves, outputs=2, axis=1)
+        zeros = home.op("Expand", home.constant(0.0), home.constant([heads, LONG]))
+        row = home.op("Unsqueeze", home.op("Concat", after, zeros, before, axis=1), home.constant([1]))
+        rows = home.reshape(home.op("Expand", row, home.constant([1, LONG, 1])), heads, -1)
+        cut = home.op("Slice", rows, home.constant([0]), home.constant([LONG * shorter]), home.constant([1]))
+        rows = home.reshape(cut, heads, LONG, shorter)
+        return home.op("Slice", rows, home.constant([0]), home.constant([LONG]), home.constant([2]))
+
+    return g.derived(("shift matrices", taps, left), write)
 
 
 def depthwise_last(g: Graph, columns: Value, taps: Value) -> Value:
@@ -132,7 +136,7 @@ class Convolution:
             return _rows(depthwise_over(g, x, self._taps_of_channels(g), source, self.channels, pads))
 
         def by_kernel(g: Graph) -> List[Typed]:
-            matrices = shift_matrices(g, self._taps(g), source, (self.heads, self.kernel_size), left)
+            matrices = source.corner(g, shift_matrices(g, self._taps(g), (self.heads, self.kernel_size), left))
             return _rows(joined_heads(g, g.op("MatMul", matrices, source.heads(g, x, self.heads)), self.channels))
 
         if self.channels < LEAST_SHARING * self.heads:

@@ -98,6 +98,27 @@ class Endings:
         finished = g.op("Or", g.op("Not", g.op("Squeeze", full, g.constant([1]))), dead)
         return kept, g.op("Or", finished, g.op("Greater", length, self.longest)), rows
 
+    def end_alone(
+        self, g: Graph, kept: Hypotheses, words: Value, sums: Value, history: Value, length: Value
+    ) -> Tuple[Hypotheses, Value]:
+        """The same for one hypothesis a sentence, which goes on in its own row.
+
+        Args:
+            words: newest word of each sentence, int64: [b]
+            sums: sum of log-probabilities: [b]
+            history: words of each sentence from the start on, int64: [b, length]
+        """
+        column = g.constant([1])
+        alive = g.op("Greater", sums, g.constant(-np.inf))
+        ended = g.op("And", g.op("Equal", words, g.constant(self.eos)), alive)
+        scores = g.op("Where", ended, self._normalised(g, sums, length), g.constant(-np.inf))
+        lengths = g.op("Where", ended, length, g.constant(0))
+        tokens = self._with_eos(g, history, length, kept.tokens)
+        tokens = g.op("Where", g.op("Unsqueeze", ended, column), tokens, g.constant(self.pad))
+        found = Hypotheses(*(g.op("Unsqueeze", value, column) for value in (tokens, scores, lengths)))
+        over = g.op("Or", ended, g.op("Not", alive))
+        return found, g.op("Or", over, g.op("Greater", length, self.longest))
+
     def _count(self, g: Graph, mask: Value) -> Value:
         return g.op("ReduceSum", g.op("Cast", mask, to=TensorProto.INT64), g.constant([1]), keepdims=1)
 
@@ -107,15 +128,17 @@ class Endings:
         place = g.op("Unsqueeze", g.op("GatherND", places, which), g.constant([1]))
         target = g.op("Concat", sentence, place, axis=1)
         words = g.op("Gather", history, g.op("GatherND", found.parents, which))
-        words = g.op("Slice", words, g.constant([1]), g.op("Reshape", length, g.constant([1])), g.constant([1]))
-        words = self._with_eos(g, words, kept.tokens)
-        power = g.op("Pow", g.op("Cast", length, to=TensorProto.FLOAT), self.lenpen)
-        score = g.op("Div", g.op("GatherND", found.sums, which), power)
+        words = self._with_eos(g, words, length, kept.tokens)
+        score = self._normalised(g, g.op("GatherND", found.sums, which), length)
         count = g.op("Expand", length, g.op("Shape", score))
         return Hypotheses(*(g.op("ScatterND", old, target, new) for old, new in zip(kept, (words, score, count))))
 
-    def _with_eos(self, g: Graph, words: Value, tokens: Value) -> Value:
-        """Add eos and then pad up to the width of the kept hypotheses."""
+    def _normalised(self, g: Graph, sums: Value, length: Value) -> Value:
+        return g.op("Div", sums, g.op("Pow", g.op("Cast", length, to=TensorProto.FLOAT), self.lenpen))
+
+    def _with_eos(self, g: Graph, history: Value, length: Value, tokens: Value) -> Value:
+        """The words after the start, then eos, and pad up to the width of the kept hypotheses."""
+        words = g.op("Slice", history, g.constant([1]), g.op("Reshape", length, g.constant([1])), g.constant([1]))
         zeros = g.constant([0, 0])
         words = g.op("Pad", words, g.op("Concat", zeros, g.constant([0, 1]), axis=0), g.constant(self.eos))
         width = g.op("Sub", g.op("Shape", tokens, start=2, end=3), g.op("Shape", words, start=1, end=2))

@@ -14,7 +14,7 @@ from fairseq_lite.export.matrices import LARGE, Quantised, joined, with_rows
 # Entries of a matrix: int8 from -LARGEST to LARGEST.
 LARGEST = 127
 # Entries of x: uint8 around MIDDLE. Processors without AVX512-VNNI add the products of two pairs in 16 bits, which hold
-# 2 * 127 * 127, but not 2 * 255 * 127. So x has 7 bits.
+# 2 * 127 * 127, but not 2 * 255 * 127. So x has 7 bits; of what comes out of a ReLU they are 0 to LARGEST.
 MIDDLE = 64
 REACH = 63
 # No scale is less, so that a row of zeros has one.
@@ -73,8 +73,8 @@ class EightBits(Quantised):
         codes, scales = self._stored(g, matrix)
         return g.derived(("decoded", matrix.name), lambda home: _scaled(home, codes, scales))
 
-    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        y = _product(g, x, *self._whole(g, matrices))
+    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool) -> Value:
+        y = _product(g, x, *self._whole(g, matrices), relu)
         return y if bias is None else g.op("Add", y, bias)
 
     def product_of_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Callable[[Graph, Value], Value]:
@@ -121,15 +121,19 @@ class EightBitsAtLoad(EightBits):
         return self._at_load(g, matrix)
 
 
-def _product(g: Graph, x: Value, codes: Value, scales: Value) -> Value:
-    """x: [N, in] times codes: [in, out] times scales: [out]; returns [N, out]."""
+def _product(g: Graph, x: Value, codes: Value, scales: Value, relu: bool = False) -> Value:
+    """x: [N, in], or relu(x), times codes: [in, out] times scales: [out]; returns [N, out]."""
     # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
-    largest = g.op("ReduceMax", g.op("Abs", x), g.constant([1]), keepdims=0)
+    largest = g.op("ReduceMax", x if relu else g.op("Abs", x), g.constant([1]), keepdims=0)
     largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
-    steps = g.op("Mul", largest, g.constant(np.float32(1 / REACH)))
-    middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
-    shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
-    integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
+    steps = g.op("Mul", largest, g.constant(np.float32(1 / (LARGEST if relu else REACH))))
+    if relu:
+        # negative entries become 0, which is the least of uint8
+        integers = g.op("MatMulInteger", g.op("QuantizeLinear", x, steps, axis=0), codes)
+    else:
+        middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
+        shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
+        integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
     return g.op("Mul", g.op("DequantizeLinear", integers, steps, axis=0), scales)
 
 

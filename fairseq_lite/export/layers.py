@@ -11,13 +11,18 @@ from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.weights import Weights
 
 
+def relu(g: Graph, x: Value) -> Value:
+    """What is not negative."""
+    return g.op("Relu", x)
+
+
 def _squared_relu(g: Graph, x: Value) -> Value:
-    positive = g.op("Relu", x)
+    positive = relu(g, x)
     return g.op("Mul", positive, positive)
 
 
 ACTIVATIONS: Dict[str, Callable[[Graph, Value], Value]] = {
-    "relu": lambda g, x: g.op("Relu", x),
+    "relu": relu,
     "relu_squared": _squared_relu,
     "gelu": lambda g, x: g.op("Gelu", x),
     "gelu_accurate": lambda g, x: g.op("Gelu", x, approximate="tanh"),
@@ -51,9 +56,10 @@ class Residual:
 
 def feed_forward(g: Graph, x: Value, layer: nn.Module, activate: Callable, weights: Weights) -> Value:
     """The FFN of a layer, x: [N, C]."""
-    hidden = activate(g, weights.linear(g, x, layer.fc1))
-    hidden = weights.layer_norm(g, hidden, getattr(layer, "ffn_layernorm", None))
-    return weights.linear(g, hidden, layer.fc2)
+    hidden, norm = weights.linear(g, x, layer.fc1), getattr(layer, "ffn_layernorm", None)
+    if activate is relu and norm is None:
+        return weights.linear(g, hidden, layer.fc2, relu=True)
+    return weights.linear(g, weights.layer_norm(g, activate(g, hidden), norm), layer.fc2)
 
 
 def scaled_by_head(g: Graph, x: Value, layer: nn.Module, weights: Weights) -> Value:

@@ -20,9 +20,11 @@ LARGE = 2**17
 class Float32:
     """Matrices in float32: stored as they are, or as codes where they have few values, as compressed ones do."""
 
-    def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
-        """x: [N, in] times matrices: [out, in] each, plus bias: [sum of out]; returns [N, sum of out]."""
-        return self._product_of_decoded(g, x, matrices, bias)
+    def product(
+        self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool = False
+    ) -> Value:
+        """x: [N, in], or relu(x), times matrices: [out, in] each, plus bias: [sum of out]; returns [N, sum of out]."""
+        return self._product_of_decoded(g, x, matrices, bias, relu)
 
     def fills(self, entries: int) -> bool:
         """Whether rows of zeros, up to so many entries in all, cost less than putting zeros between the outputs."""
@@ -57,7 +59,10 @@ class Float32:
 
         return g.derived(("decoded", matrix.name), write)
 
-    def _product_of_decoded(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+    def _product_of_decoded(
+        self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool
+    ) -> Value:
+        x = g.op("Relu", x) if relu else x
         parts = [
             with_rows(g, self.decoded(g, matrix), matrix, np.zeros((1, matrix.columns), np.float32))
             for matrix in matrices
@@ -112,10 +117,12 @@ class Quantised(Float32):
         found = levels_of(matrix.entries)
         return found is not None and bits_of(len(found[1])) <= self.bits
 
-    def product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+    def product(
+        self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool = False
+    ) -> Value:
         if self.is_large(g, sum(matrix.size for matrix in matrices)):
-            return self.large_product(g, x, matrices, bias)
-        return self._product_of_decoded(g, x, matrices, bias)
+            return self.large_product(g, x, matrices, bias, relu)
+        return self._product_of_decoded(g, x, matrices, bias, relu)
 
     def is_large(self, g: Graph, entries: int) -> bool:
         """Whether matrices of so many entries in all are large for the products of a graph."""
@@ -135,9 +142,9 @@ class Quantised(Float32):
         """A matrix without its rows of zeros, [stored, in], in float32."""
         raise NotImplementedError
 
-    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value]) -> Value:
+    def large_product(self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool) -> Value:
         """`product` of matrices that are large together."""
-        return self._product_of_decoded(g, x, matrices, bias)
+        return self._product_of_decoded(g, x, matrices, bias, relu)
 
     def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         """`rows` of a matrix that is large."""

@@ -200,16 +200,17 @@ class _Steps:
         body = outer.body("greedy_steps", home=outer, rows=1)
         groups = [per_row([step, words, sums]), per_row(self._typed_rows(rows))]
         (length, words, sums), rows = loop_in_groups(outer, body, greedy, groups, self._greedy_step)
-        column = outer.constant([1])
-        found = Candidates(outer.op("Unsqueeze", sums, column), outer.op("Unsqueeze", words, column), self.first_rows)
-        end = _Ending(self, kept, found, rows[-1], length)
+
+        def ended(g: Graph) -> Sequence[Typed]:
+            found, over = self.endings.end_alone(g, kept, words, sums, rows[-1], length)
+            every = g.op("Squeeze", self.first_rows, g.constant([1]))
+            return [*found.typed(), Typed(over, np.bool_, 1), parents._replace(value=every)]
 
         def as_it_is(g: Graph) -> Sequence[Typed]:
-            values = Progress(length, parents.value, words, sums).typed()[1:]
-            return [*kept.typed(), Typed(finished, np.bool_, 1), *values, Typed(g.constant(True), np.bool_, 0)]
+            return [*kept.typed(), Typed(finished, np.bool_, 1), parents]
 
-        *kept, finished, parents, words, sums, _ = choose(outer, greedy, end.ended, as_it_is)
-        return Progress(length, parents, words, sums), finished, Hypotheses(*kept), rows
+        *last, finished, from_rows = choose(outer, greedy, ended, as_it_is)
+        return Progress(length, from_rows, words, sums), finished, Hypotheses(*last), rows
 
     def _greedy_step(self, body: Graph, groups: List[Group]) -> Tuple[Value, List[Group]]:
         step, words, sums = groups[0]

@@ -38,9 +38,10 @@ class Source:
         """The mask for products, in which an infinite one could meet a zero, [B, 1, 1, S]."""
         return self._mask(g, FINITE)
 
-    def length_plus(self, g: Graph, more: int) -> Value:
-        """S + more, int64: [1]."""
-        return g.op("Add", self.length, g.constant([more]))
+    def corner(self, g: Graph, matrices: Value) -> Value:
+        """The first S rows and columns of matrices: [H, L, L]."""
+        ends = g.shape(self.length, self.length)
+        return g.op("Slice", matrices, g.constant([0, 0]), ends, g.constant([1, 2]))
 
     def shorter_than(self, g: Graph, length: int) -> Value:
         """Whether S is less than `length`, bool: []."""

@@ -29,34 +29,34 @@ class Weights:
         """The arrays of a linear layer; raises UserError for a layer of another kind."""
         return affine_of(layer, self.names)
 
-    def linear(self, g: Graph, x: Value, *layers: Union[nn.Module, Affine]) -> Value:
-        """The outputs of linear layers of x: [N, C], side by side, [N, sum of widths]."""
+    def linear(self, g: Graph, x: Value, *layers: Union[nn.Module, Affine], relu: bool = False) -> Value:
+        """The outputs of linear layers of x: [N, C], or of relu(x), side by side, [N, sum of widths]."""
         affines = [layer if isinstance(layer, Affine) else self.affine(layer) for layer in layers]
         if any(affine.inputs is not None for affine in affines):
-            results = [self._of_some_inputs(g, x, affine) for affine in affines]
+            results = [self._of_some_inputs(g, x, affine, relu) for affine in affines]
             return results[0] if len(results) == 1 else g.op("Concat", *results, axis=1)
         first, *others = affines
         if not others and first.outputs is not None and not self.matrices.fills(first.width * first.matrix.columns):
-            return self._with_gaps(g, x, first)
-        return self._product(g, x, [filled(affine) for affine in affines])
+            return self._with_gaps(g, x, first, relu)
+        return self._product(g, x, [filled(affine) for affine in affines], relu)
 
-    def _of_some_inputs(self, g: Graph, x: Value, affine: Affine) -> Value:
+    def _of_some_inputs(self, g: Graph, x: Value, affine: Affine, relu: bool) -> Value:
         if affine.inputs is not None:
             x = g.op("Gather", x, g.constant(affine.inputs), axis=1)
-        return self.linear(g, x, replace(affine, inputs=None))
+        return self.linear(g, x, replace(affine, inputs=None), relu=relu)
 
-    def _with_gaps(self, g: Graph, x: Value, affine: Affine) -> Value:
+    def _with_gaps(self, g: Graph, x: Value, affine: Affine, relu: bool) -> Value:
         """The product with one more output, a zero, which is read wherever pruning left one."""
         affine, channels = with_zero(affine)
-        return g.op("Gather", self._product(g, x, [affine]), g.constant(channels), axis=1)
+        return g.op("Gather", self._product(g, x, [affine], relu), g.constant(channels), axis=1)
 
-    def _product(self, g: Graph, x: Value, affines: Sequence[Affine]) -> Value:
+    def _product(self, g: Graph, x: Value, affines: Sequence[Affine], relu: bool) -> Value:
         matrices, bias = [affine.matrix for affine in affines], None
         if any(affine.bias is not None for affine in affines):
             biases = [np.zeros(a.matrix.rows, np.float32) if a.bias is None else a.bias for a in affines]
             bias = g.weight("+".join(affine.name for affine in affines) + ".bias", np.concatenate(biases))
         if sum(matrix.size for matrix in matrices):
-            return self.matrices.product(g, x, matrices, bias)
+            return self.matrices.product(g, x, matrices, bias, relu)
         # pruning left nothing to multiply with or nothing to compute
         same = bias or g.constant(np.zeros(sum(matrix.rows for matrix in matrices), np.float32))
         return g.op("Expand", same, g.shape(g.op("Shape", x, start=0, end=1), 1))

@@ -82,6 +82,23 @@ def test_a_matrix_is_stored_once_in_its_bits(bits, portable, shape):
     assert bytes_of[bits] < len(model.SerializeToString()) < bytes_of[bits] + rest + 1500
 
 
+@every_shape
+@every_way
+def test_a_product_goes_through_a_relu_first(bits, portable, shape):
+    weight, x = random(*shape), random(9, shape[1])
+    x[3] = -np.abs(x[3])
+    g = Graph("relu", rows=SENTENCE_ROWS)
+    y = matrices_of(bits, portable).product(
+        g, g.input("x", np.float32, ["N", shape[1]]), [Matrix("weight", weight)], None, relu=True
+    )
+    g.output("y", y, np.float32, ["N", len(weight)])
+    session = session_of(g.model({}))
+    found, wanted = session.run(None, {"x": x})[0], np.maximum(x, 0) @ weight.T
+    assert np.linalg.norm(found - wanted) <= ERRORS[bits] * np.linalg.norm(wanted)
+    assert not found[3].any()
+    np.testing.assert_allclose([session.run(None, {"x": row[None]})[0][0] for row in x], found, rtol=1e-5, atol=3e-5)
+
+
 @every_way
 def test_a_portable_graph_has_standard_operators_alone(bits, portable):
     model, _ = tied(random(600, 250), bits, portable)
@@ -176,3 +193,8 @@ def test_extreme_products_of_8_bits_do_not_overflow():
     assert weight.size >= LARGE
     y = session_of(model).run(["y"], {"x": x, "ids": np.array([0])})[0]
     np.testing.assert_allclose(y, x @ weight.T + bias, rtol=1e-4, atol=1e-3)
+    g = Graph("relu")
+    y = matrices_of(8, False).product(g, g.input("x", np.float32, x.shape), [Matrix("weight", weight)], None, relu=True)
+    g.output("y", y, np.float32, [4, 512])
+    y = session_of(g.model({})).run(None, {"x": x})[0]
+    np.testing.assert_allclose(y, np.maximum(x, 0) @ weight.T, rtol=1e-4, atol=1e-3)

@@ -38,28 +38,21 @@ def depthwise_over(g: Graph, x: Value, taps: Value, source: Source, channels: in
     return g.reshape(g.op("Transpose", convolved, perm=[0, 2, 1]), -1, channels)
 
 
-def shift_matrices(g: Graph, taps: Value, sizes: Tuple[int, int], left: int) -> Value:
+def shift_matrices(g: Graph, taps: Value, kernel_size: int, left: int) -> Value:
     """Kernels as matrices: [H, LONG, LONG], whose products with sentences convolve them, from taps: [H, K].
 
-    Column s of row t has the tap s - t + left. So the rows are one row, shifted: copies of it, one after the other, cut
-    into rows that are shorter by one. The corner of a matrix is that of a shorter sentence.
+    Column s of row t has the tap s - t + left, or a zero. The corner of a matrix is that of a shorter sentence.
 
     Args:
-        sizes: H, K
         left: columns of zeros before each sentence
     """
-    heads, width = sizes
-    shorter = LONG + width - 1
 
     def write(home: Graph) -> Value:
-        halves = home.constant([left, width - left])
-        before, after = home.op("Split", taps, halves, outputs=2, axis=1)
-        zeros = home.op("Expand", home.constant(0.0), home.constant([heads, LONG]))
-        row = home.op("Unsqueeze", home.op("Concat", after, zeros, before, axis=1), home.constant([1]))
-        rows = home.reshape(home.op("Expand", row, home.constant([1, LONG, 1])), heads, -1)
-        cut = home.op("Slice", rows, home.constant([0]), home.constant([LONG * shorter]), home.constant([1]))
-        rows = home.reshape(cut, heads, LONG, shorter)
-        return home.op("Slice", rows, home.constant([0]), home.constant([LONG]), home.constant([2]))
+        places = home.op("Range", *(home.constant(number) for number in (0, LONG, 1)))
+        shifts = home.op("Sub", home.op("Add", places, home.constant(left + 1)), home.reshape(places, -1, 1))
+        between_zeros = home.op("Pad", taps, home.constant([0, 1, 0, 1]))
+        inside = home.op("Clip", shifts, home.constant(0), home.constant(kernel_size + 1))
+        return home.op("Gather", between_zeros, inside, axis=1)
 
     return g.derived(("shift matrices", taps, left), write)
 
@@ -136,7 +129,7 @@ class Convolution:
             return _rows(depthwise_over(g, x, self._taps_of_channels(g), source, self.channels, pads))
 
         def by_kernel(g: Graph) -> List[Typed]:
-            matrices = source.corner(g, shift_matrices(g, self._taps(g), (self.heads, self.kernel_size), left))
+            matrices = source.corner(g, shift_matrices(g, self._taps(g), self.kernel_size, left))
             return _rows(joined_heads(g, g.op("MatMul", matrices, source.heads(g, x, self.heads)), self.channels))
 
         if self.channels < LEAST_SHARING * self.heads:

@@ -11,7 +11,7 @@ from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import ROW, SENTENCE, State
-from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
+from fairseq_lite.export.source import Source, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
 
 
@@ -47,14 +47,13 @@ class EncoderAttention(SoftmaxAttention):
     """Self-attention over a whole sentence."""
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         projected = self.weights.linear(g, x, self.q, self.k, self.v)
         sizes = [self.key_channels, self.key_channels, self.value_channels]
         q, k, v = g.op("Split", projected, g.constant(sizes), outputs=3, axis=1)
         q, v = (source.heads(g, part, self.heads) for part in (q, v))
-        k = source.heads(g, k, self.heads, order=(0, 2, 3, 1))
-        attended = self.attend(g, q, k, v, source.mask)
-        return self.weights.linear(g, joined_heads(g, attended, self.value_channels), self.out)
+        attended = self.attend(g, q, source.heads_across(g, k, self.heads), v, source.mask)
+        return self.weights.linear(g, source.joined(g, attended, self.value_channels), self.out)
 
 
 class CausalAttention(SoftmaxAttention):
@@ -105,12 +104,11 @@ class CrossAttention(SoftmaxAttention):
         self.q = with_ones(self.q, self.heads)
 
     def begin(self, g: Graph, encoded: Value, source: Source) -> List[State]:
-        """encoded: [B * S, C]; keys: [B, H, d + 1, S] and values: [B, H, S, d]."""
+        """encoded: [S * B, C]; keys: [B, H, d + 1, S] and values: [B, H, S, d]."""
         projected = self.weights.linear(g, encoded, self.k, self.v)
         k, v = g.op("Split", projected, g.constant([self.key_channels, self.value_channels]), outputs=2, axis=1)
-        k = source.heads(g, k, self.heads, order=(0, 2, 3, 1))
         mask = g.op("Expand", source.finite_mask(g), g.shape(1, self.heads, 1, 1))
-        k = g.op("Concat", k, mask, axis=2)
+        k = g.op("Concat", source.heads_across(g, k, self.heads), mask, axis=2)
         v = source.heads(g, v, self.heads)
         value_width = self.value_channels // self.heads
         return [

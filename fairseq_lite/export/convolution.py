@@ -10,7 +10,7 @@ import torch
 from fairseq_lite.export.affines import array_of
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import ROW, State, Typed, choose
-from fairseq_lite.export.source import Source, joined_heads
+from fairseq_lite.export.source import Source
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import DynamicConv
 from fairseq_lite.modules.conv_branch import ConvBranch
@@ -28,18 +28,18 @@ def gated(g: Graph, x: Value) -> Value:
 
 
 def depthwise_over(g: Graph, x: Value, taps: Value, source: Source, channels: int, pads: Sequence[int]) -> Value:
-    """Convolve each channel of x: [B * S, C] with its kernel in taps: [C, K]; returns [B * S, C].
+    """Convolve each channel of x: [S * B, C] with its kernel in taps: [C, K]; returns [S * B, C].
 
     `pads`: columns of zeros before and after each sentence.
     """
-    over_time = g.op("Transpose", g.reshape(x, source.size, channels), perm=[0, 2, 1])
+    over_time = g.op("Transpose", g.reshape(x, source.size, channels), perm=[1, 2, 0])
     kernels = g.derived(("kernels", taps), lambda home: home.op("Unsqueeze", taps, home.constant([1])))
     convolved = g.op("Conv", over_time, kernels, group=channels, pads=list(pads))
-    return g.reshape(g.op("Transpose", convolved, perm=[0, 2, 1]), -1, channels)
+    return g.reshape(g.op("Transpose", convolved, perm=[2, 0, 1]), -1, channels)
 
 
 def shift_matrices(g: Graph, taps: Value, kernel_size: int, left: int) -> Value:
-    """Kernels as matrices: [H, LONG, LONG], whose products with sentences convolve them, from taps: [H, K].
+    """Kernels as matrices: [1, H, LONG, LONG], whose products with sentences convolve them, from taps: [H, K].
 
     Column s of row t has the tap s - t + left, or a zero. The corner of a matrix is that of a shorter sentence.
 
@@ -52,7 +52,7 @@ def shift_matrices(g: Graph, taps: Value, kernel_size: int, left: int) -> Value:
         shifts = home.op("Sub", home.op("Add", places, home.constant(left + 1)), home.reshape(places, -1, 1))
         between_zeros = home.op("Pad", taps, home.constant([0, 1, 0, 1]))
         inside = home.op("Clip", shifts, home.constant(0), home.constant(kernel_size + 1))
-        return home.op("Gather", between_zeros, inside, axis=1)
+        return home.op("Unsqueeze", home.op("Gather", between_zeros, inside, axis=1), home.constant([0]))
 
     return g.derived(("shift matrices", taps, left), write)
 
@@ -116,7 +116,7 @@ class Convolution:
         return g.op("Softmax", taps, axis=-1) if self.module.weight_softmax else taps
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """Convolve whole sentences, x: [B * S, C]; returns [B * S, C]."""
+        """Convolve whole sentences, x: [S * B, C]; returns [S * B, C]."""
         x = source.without_padding(g, self._columns(g, x))
         convolved = self._dynamic_over(g, x, source) if self.dynamic else self._shared_over(g, x, source)
         return self.weights.linear(g, convolved, self.module.linear2)
@@ -130,7 +130,8 @@ class Convolution:
 
         def by_kernel(g: Graph) -> List[Typed]:
             matrices = source.corner(g, shift_matrices(g, self._taps(g), self.kernel_size, left))
-            return _rows(joined_heads(g, g.op("MatMul", matrices, source.heads(g, x, self.heads)), self.channels))
+            convolved = g.op("MatMul", matrices, source.heads(g, x, self.heads))
+            return _rows(source.joined(g, convolved, self.channels))
 
         if self.channels < LEAST_SHARING * self.heads:
             return by_channel(g)[0].value
@@ -139,11 +140,11 @@ class Convolution:
     def _dynamic_over(self, g: Graph, x: Value, source: Source) -> Value:
         """Each position's kernel times the window that it lies in."""
         taps = self._dynamic_taps(g, x, source.size, self.heads, 1)
-        pads = [0, self.module.left, 0, 0, self.kernel_size - 1 - self.module.left, 0]
+        pads = [self.module.left, 0, 0, self.kernel_size - 1 - self.module.left, 0, 0]
         padded = g.op("Pad", g.reshape(x, source.size, self.channels), g.constant(pads))
-        windows = g.op("Gather", padded, self._window_places(g, source), axis=1)
-        by_head = g.reshape(windows, source.size, self.kernel_size, self.heads, -1)
-        convolved = g.op("MatMul", taps, g.op("Transpose", by_head, perm=[0, 1, 3, 2, 4]))
+        windows = g.op("Gather", padded, self._window_places(g, source), axis=0)
+        by_head = g.reshape(windows, source.length, self.kernel_size, source.sentences, self.heads, -1)
+        convolved = g.op("MatMul", taps, g.op("Transpose", by_head, perm=[0, 2, 3, 1, 4]))
         return g.reshape(convolved, -1, self.channels)
 
     def _window_places(self, g: Graph, source: Source) -> Value:

@@ -147,7 +147,7 @@ class DecoderWriter:
         """States before the first step: those of the source, the mask of some words, then those of the rows.
 
         Args:
-            sentences: features [B, S, C] and tokens [B, S] of the source; empty for a language model
+            sentences: features [S * B, C] and tokens [B, S] of the source; empty for a language model
             rows: number N of rows, int64: []
         """
         masks = [State(self.columns.mask, np.float32, ["sentences", None], SENTENCE)] if self.columns else []
@@ -158,9 +158,8 @@ class DecoderWriter:
         if not sentences:
             return []
         source = Source(g, sentences[1], self.decoder.padding_idx)
-        encoded = g.reshape(sentences[0], -1, self.decoder.cfg.encoder.embed_dim)
         parts = [part for layer in self.layers for part in layer.source_parts]
-        return [state for part in parts for state in part.begin(g, encoded, source)]
+        return [state for part in parts for state in part.begin(g, sentences[0], source)]
 
     def row_states(self, g: Graph, rows: Value) -> List[State]:
         """What each layer remembers of its past."""

@@ -74,10 +74,11 @@ class Positions:
         return table
 
     def add_first(self, g: Graph, x: Value, length: Value) -> Value:
-        """x: [B, length, C] with the first positions added, length: [1]."""
+        """x: [length, B, C] with the first positions added, length: [1]."""
         if self.module is None:
             return x
-        return g.op("Add", x, g.op("Slice", self.table(g), g.constant([0]), length, g.constant([0])))
+        first = g.op("Slice", self.table(g), g.constant([0]), length, g.constant([0]))
+        return g.op("Add", x, g.op("Unsqueeze", first, g.constant([1])))
 
     def add_one(self, g: Graph, x: Value, step: Value) -> Value:
         """x: [N, C], all at the position `step`, counted from 0."""

@@ -28,7 +28,7 @@ ENCODERS = (TransformerEncoderBase, TransformerEncoder, LiteTransformerEncoder, 
 
 
 class EncoderLayer:
-    """Self-attention and FFN, x: [B * S, C]."""
+    """Self-attention and FFN, x: [S * B, C]."""
 
     def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
         self.layer = layer
@@ -38,7 +38,7 @@ class EncoderLayer:
         self.residual = Residual(weights, layer.normalize_before)
 
     def write(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         layer = self.layer
         x = self.residual(g, x, layer.self_attn_layer_norm, lambda y: self.mixer.over(g, y, source))
         ffn = lambda y: feed_forward(g, y, layer, self.activate, self.weights)  # noqa: E731
@@ -46,14 +46,14 @@ class EncoderLayer:
 
 
 class EvolvedEncoderLayer(EncoderLayer):
-    """A gated linear unit, branched convolutions, self-attention and FFN, x: [B * S, C]."""
+    """A gated linear unit, branched convolutions, self-attention and FFN, x: [S * B, C]."""
 
     def __init__(self, layer: nn.Module, activation_fn: str, weights: Weights):
         super().__init__(layer, activation_fn, weights)
         self.branches = EncoderBranches(layer.conv, weights)
 
     def write(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         layer = self.layer
         glu = lambda y: gated_linear_unit(g, y, layer.glu, self.weights)  # noqa: E731
         x = self.residual(g, x, layer.glu_layer_norm, glu)
@@ -82,17 +82,16 @@ class EncoderWriter:
         self.width = encoder.embed_tokens.embedding_dim
 
     def write(self, g: Graph, tokens: Value) -> Value:
-        """tokens: [B, S], padded on the right; returns features, [B, S, C]."""
-        x, source = self._features(g, tokens)
-        return g.reshape(x, source.size, self.width)
+        """tokens: [B, S], padded on the right; returns features, [S * B, C]."""
+        return self._features(g, tokens)[0]
 
     def write_first(self, g: Graph, tokens: Value) -> Value:
         """tokens: [B, S], padded on the right; returns the features of each sentence's first token, [B, C]."""
         x, source = self._features(g, tokens)
-        return g.op("Gather", g.reshape(x, source.size, self.width), g.constant(0), axis=1)
+        return g.op("Gather", g.reshape(x, source.size, self.width), g.constant(0), axis=0)
 
     def _features(self, g: Graph, tokens: Value) -> Tuple[Value, Source]:
-        """Features, [B * S, C]."""
+        """Features, [S * B, C]."""
         source = Source(g, tokens, self.encoder.padding_idx)
         x = self._embedded(g, source)
         for layer in self.layers:
@@ -101,7 +100,7 @@ class EncoderWriter:
 
     def _embedded(self, g: Graph, source: Source) -> Value:
         encoder = self.encoder
-        x = embedded(g, g.reshape(source.tokens, -1), encoder.embed_tokens, self.weights)
+        x = embedded(g, g.reshape(source.by_position, -1), encoder.embed_tokens, self.weights)
         if encoder.embed_scale != 1:
             x = g.op("Mul", x, g.constant(np.float32(encoder.embed_scale)))
         x = self.positions.add_first(g, g.reshape(x, source.size, self.width), source.length)

@@ -56,7 +56,7 @@ class Separable:
         return g.derived(("taps", stored), lambda home: home.op("Squeeze", stored, home.constant([1])))
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """Convolve whole sentences, centred, x: [B * S, C]; returns [B * S, C']."""
+        """Convolve whole sentences, centred, x: [S * B, C]; returns [S * B, C']."""
         before = (self.kernel_size - 1) // 2
         pads = [before, self.kernel_size - 1 - before]
         x = depthwise_over(g, source.without_padding(g, x), self._taps(g), source, self.channels, pads)
@@ -73,7 +73,7 @@ class Separable:
 
 
 def _whole_over(g: Graph, x: Value, module: TemporalConv, weights: Weights, source: Source) -> Value:
-    """Convolve whole sentences with all channels, centred: [B * S, C] to [B * S, C'].
+    """Convolve whole sentences with all channels, centred: [S * B, C] to [S * B, C'].
 
     It is a product with the K columns of each window side by side, so that its weights are stored in few bits too.
     """
@@ -82,10 +82,10 @@ def _whole_over(g: Graph, x: Value, module: TemporalConv, weights: Weights, sour
     matrix = Matrix(f"{weights.names.of(module.weight)}.by_tap", kernels.reshape(outputs, taps * channels))
     before = (taps - 1) // 2
     sentences = g.reshape(source.without_padding(g, x), source.size, channels)
-    padded = g.op("Pad", sentences, g.constant([0, before, 0, 0, taps - 1 - before, 0]))
+    padded = g.op("Pad", sentences, g.constant([before, 0, 0, taps - 1 - before, 0, 0]))
     ends = [*range(1 - taps, 0), END]
     shifted = [
-        g.op("Slice", padded, g.constant([tap]), g.constant([end]), g.constant([1])) for tap, end in enumerate(ends)
+        g.op("Slice", padded, g.constant([tap]), g.constant([end]), g.constant([0])) for tap, end in enumerate(ends)
     ]
     windows = g.reshape(g.op("Concat", *shifted, axis=2), -1, taps * channels)
     return weights.linear(g, windows, Affine(matrix, array_of(module.bias), outputs))
@@ -100,7 +100,7 @@ class EncoderBranches:
         self.joined = Separable(module.joined, weights)
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         wide = g.op("Relu", self.weights.linear(g, x, self.module.wide))
         narrow = g.op("Relu", _whole_over(g, x, self.module.narrow, self.weights, source))
         half = self.module.narrow.out_channels

@@ -11,7 +11,7 @@ from fairseq_lite.export.affines import array_of, scaled, with_ones
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.recurrence import Step, recurrence
 from fairseq_lite.export.rows import State
-from fairseq_lite.export.source import Source, joined_heads, joined_rows, query_heads
+from fairseq_lite.export.source import Source, joined_rows, query_heads
 from fairseq_lite.export.weights import Weights
 from fairseq_lite.modules import LinearAttention
 from fairseq_lite.modules.feature_maps import (
@@ -106,7 +106,7 @@ class LinearAttentionWriter:
         return g.op("Div", numerator, g.op("Max", denominator, g.constant(np.float32(self.module.least))))
 
     def sums_over(self, g: Graph, x: Value, source: Source, *more) -> List[Value]:
-        """S with z: [B, H, k, d + 1] over all of x: [B * S, C], then other projections of x, [B * S, width] each."""
+        """S with z: [B, H, k, d + 1] over all of x: [S * B, C], then other projections of x, [S * B, width] each."""
         affines = [self.k, self.v, *more]
         projected = self.weights.linear(g, x, *affines)
         sizes = g.constant([affine.width for affine in affines])
@@ -116,18 +116,17 @@ class LinearAttentionWriter:
         keys = g.op("Transpose", g.op("Mul", keys, kept), perm=[0, 1, 3, 2])
         return [g.op("MatMul", keys, source.heads(g, v, self.heads)), *others]
 
-    def _out(self, g: Graph, attended: Value) -> Value:
-        return self.weights.linear(g, joined_heads(g, attended, self.v.width - self.heads), self.module.out_proj)
-
 
 class LinearEncoderAttention(LinearAttentionWriter):
     """Self-attention over a whole sentence."""
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         sums, q = self.sums_over(g, x, source, self.q)
         queries = self.map_queries(g, source.heads(g, q, self.heads))
-        return self._out(g, self.divided(g, g.op("MatMul", queries, sums)))
+        attended = self.divided(g, g.op("MatMul", queries, sums))
+        joined = source.joined(g, attended, self.v.width - self.heads)
+        return self.weights.linear(g, joined, self.module.out_proj)
 
 
 class LinearCrossAttention(LinearAttentionWriter):

@@ -34,7 +34,7 @@ class LongShortRange:
         return g.op("Split", x, sizes, outputs=2, axis=1)
 
     def over(self, g: Graph, x: Value, source: Source) -> Value:
-        """x: [B * S, C]; returns [B * S, C]."""
+        """x: [S * B, C]; returns [S * B, C]."""
         long_range, short_range = self._split(g, x)
         branches = self.attention.over(g, long_range, source), self.convolution.over(g, short_range, source)
         return g.op("Concat", *branches, axis=1)

@@ -35,7 +35,7 @@ class Decoder(Protocol):
         """States before the first step.
 
         Args:
-            sentences: the encoder's outputs, first axis B; empty for a language model
+            sentences: the encoder's outputs; empty for a language model
             rows: number N of rows, int64: []
         """
 

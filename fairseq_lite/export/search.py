@@ -72,7 +72,7 @@ def beam_search(
     """Write the search for B sentences: the words and scores of fairseq's SequenceGenerator.
 
     Args:
-        sentences: the encoder's outputs, first axis B; empty for a language model
+        sentences: the encoder's outputs; empty for a language model
         lengths: length of each source with its eos, int64: [B]; `max_len_a` multiplies it
         prefix: forced first words of each sentence, pad where a word is free, int64: [B, P]
         options: what `search_options` declared

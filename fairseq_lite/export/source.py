@@ -15,18 +15,19 @@ FINITE = -1e30
 class Source:
     """Token ids [B, S], padded on the right, and what every layer wants to know of them.
 
-    Layers take and give x: [B * S, C].
+    Layers take and give x: [S * B, C], the words at one position side by side as in fairseq. Products take the heads of
+    such words where they are; those of a sentence's words side by side would be copied first.
     """
 
     def __init__(self, g: Graph, tokens: Value, pad: int):
-        self.tokens = tokens
-        self.size = g.op("Shape", tokens)
+        self.by_position = g.op("Transpose", tokens, perm=[1, 0])
+        self.size = g.op("Shape", self.by_position)
         self.sentences = g.op("Shape", tokens, start=0, end=1)
         self.length = g.op("Shape", tokens, start=1, end=2)
         self.padding = g.op("Equal", tokens, g.constant(pad))
         self.kept = g.op("Cast", g.op("Not", self.padding), to=1)
-        # 1 for words and 0 for padding, for x: [B * S, C]
-        self.kept_rows = g.reshape(self.kept, -1, 1)
+        # 1 for words and 0 for padding, for x: [S * B, C]
+        self.kept_rows = g.reshape(g.op("Transpose", self.kept, perm=[1, 0]), -1, 1)
         # added to the scores of attention, [B, 1, 1, S]
         self.mask = self._mask(g, -np.inf)
 
@@ -39,21 +40,29 @@ class Source:
         return self._mask(g, FINITE)
 
     def corner(self, g: Graph, matrices: Value) -> Value:
-        """The first S rows and columns of matrices: [H, L, L]."""
+        """The first S rows and columns of matrices: [1, H, L, L]."""
         ends = g.shape(self.length, self.length)
-        return g.op("Slice", matrices, g.constant([0, 0]), ends, g.constant([1, 2]))
+        return g.op("Slice", matrices, g.constant([0, 0]), ends, g.constant([2, 3]))
 
     def shorter_than(self, g: Graph, length: int) -> Value:
         """Whether S is less than `length`, bool: []."""
         return g.op("Less", g.op("Squeeze", self.length), g.constant(length))
 
     def without_padding(self, g: Graph, x: Value) -> Value:
-        """x: [B * S, C] with zeros on padding."""
+        """x: [S * B, C] with zeros on padding."""
         return g.op("Mul", x, self.kept_rows)
 
-    def heads(self, g: Graph, x: Value, heads: int, order: tuple = (0, 2, 1, 3)) -> Value:
-        """x: [B * S, H * d] as [B, S, H, d] in another order, by default [B, H, S, d]."""
-        return g.op("Transpose", g.reshape(x, self.size, heads, -1), perm=list(order))
+    def heads(self, g: Graph, x: Value, heads: int) -> Value:
+        """x: [S * B, H * d] as [B, H, S, d]."""
+        return g.op("Transpose", g.reshape(x, self.size, heads, -1), perm=[1, 2, 0, 3])
+
+    def heads_across(self, g: Graph, x: Value, heads: int) -> Value:
+        """x: [S * B, H * d] as [B, H, d, S]."""
+        return g.op("Transpose", g.reshape(x, self.size, heads, -1), perm=[1, 2, 3, 0])
+
+    def joined(self, g: Graph, x: Value, channels: int) -> Value:
+        """x: [B, H, S, d] as [S * B, H * d]."""
+        return g.reshape(g.op("Transpose", x, perm=[2, 0, 1, 3]), -1, channels)
 
 
 def query_heads(g: Graph, q: Value, heads: int, width: int, sentences: Optional[Value]) -> Value:
@@ -65,9 +74,6 @@ def query_heads(g: Graph, q: Value, heads: int, width: int, sentences: Optional[
 
 def joined_rows(g: Graph, x: Value, channels: int, sentences: Optional[Value]) -> Value:
     """x: [B, H, N / B, d] as [N, H * d]; B = N where `sentences` is None."""
-    return g.reshape(x, -1, channels) if sentences is None else joined_heads(g, x, channels)
-
-
-def joined_heads(g: Graph, x: Value, channels: int) -> Value:
-    """x: [B, H, T, d] as [B * T, H * d]."""
-    return g.reshape(g.op("Transpose", x, perm=[0, 2, 1, 3]), -1, channels)
+    if sentences is not None:
+        x = g.op("Transpose", x, perm=[0, 2, 1, 3])
+    return g.reshape(x, -1, channels)

@@ -16,6 +16,8 @@ from fairseq_lite.export.matrices import Quantised, first_columns, joined, unpac
 BITS = 4
 BLOCK = 32
 # MatMulNBits quantises x to 8 bits, each block of each row by itself.
+# Entries from which on MatMulNBits is faster for one row than a product in float32.
+LARGE_FOR_A_ROW = 2**14
 ACCURACY = 4
 # An entry is (code - MIDDLE) * scale.
 MIDDLE = 8
@@ -79,6 +81,11 @@ class FourBits(Quantised):
             g.weight(scales, block_scales)
         key = ("scales", matrix.name)
         return codes, g.derived(key, lambda home: home.op("Cast", scales, to=TensorProto.FLOAT))
+
+    def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
+        if self.portable or g.rows > 1 or any(map(self.keeps_levels, matrices)):
+            return super().is_large(g, matrices)
+        return sum(matrix.size for matrix in matrices) >= LARGE_FOR_A_ROW
 
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)

@@ -36,9 +36,9 @@ class EightBits(Quantised):
 
     bits = 8
 
-    def is_large(self, g: Graph, entries: int) -> bool:
+    def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
         # the operators beside a product cost as much for many rows as for one
-        return super().is_large(g, entries * g.rows)
+        return sum(matrix.size for matrix in matrices) * g.rows >= LARGE
 
     def fills(self, entries: int) -> bool:
         # zeros are put in one at a time, which takes longer than products in integers

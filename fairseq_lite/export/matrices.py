@@ -120,13 +120,13 @@ class Quantised(Float32):
     def product(
         self, g: Graph, x: Value, matrices: Sequence[Matrix], bias: Optional[Value], relu: bool = False
     ) -> Value:
-        if self.is_large(g, sum(matrix.size for matrix in matrices)):
+        if self.is_large(g, matrices):
             return self.large_product(g, x, matrices, bias, relu)
         return self._product_of_decoded(g, x, matrices, bias, relu)
 
-    def is_large(self, g: Graph, entries: int) -> bool:
-        """Whether matrices of so many entries in all are large for the products of a graph."""
-        return entries >= LARGE
+    def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
+        """Whether matrices are large together for the products of a graph."""
+        return sum(matrix.size for matrix in matrices) >= LARGE
 
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
         if matrix.size < LARGE:

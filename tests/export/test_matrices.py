@@ -143,7 +143,8 @@ def test_a_product_is_in_integers_where_its_rows_are_worth_it():
     assert [operators[8, 1, size] for size in (64, 128, 512)] == [set(), set(), integers]
     assert [operators[8, 4, size] for size in (64, 128, 512)] == [set(), integers, integers]
     assert [operators[8, SENTENCE_ROWS, size] for size in (64, 128, 512)] == [integers] * 3
-    for rows, kind in ((1, blocks), (4, blocks), (SENTENCE_ROWS, integers)):
+    assert [operators[4, 1, size] for size in (64, 128, 512)] == [blocks] * 3
+    for rows, kind in ((4, blocks), (SENTENCE_ROWS, integers)):
         assert [operators[4, rows, size] for size in (64, 128, 512)] == [set(), set(), kind]
 
 

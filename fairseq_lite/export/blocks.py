@@ -16,8 +16,8 @@ from fairseq_lite.export.matrices import Quantised, first_columns, joined, unpac
 BITS = 4
 BLOCK = 32
 # MatMulNBits quantises x to 8 bits, each block of each row by itself.
-# Entries from which on MatMulNBits is faster for one row than a product in float32.
-LARGE_FOR_A_ROW = 2**14
+# For one row MatMulNBits, which has no operators beside it, pays from an eighth of the entries on.
+SOONER = 8
 ACCURACY = 4
 # An entry is (code - MIDDLE) * scale.
 MIDDLE = 8
@@ -82,10 +82,9 @@ class FourBits(Quantised):
         key = ("scales", matrix.name)
         return codes, g.derived(key, lambda home: home.op("Cast", scales, to=TensorProto.FLOAT))
 
-    def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
-        if self.portable or g.rows > 1 or any(map(self.keeps_levels, matrices)):
-            return super().is_large(g, matrices)
-        return sum(matrix.size for matrix in matrices) >= LARGE_FOR_A_ROW
+    def counts(self, g: Graph, matrices: Sequence[Matrix]) -> int:
+        alone = not self.portable and g.rows == 1 and not any(map(self.keeps_levels, matrices))
+        return SOONER if alone else super().counts(g, matrices)
 
     def decoded_of_codes(self, g: Graph, matrix: Matrix) -> Value:
         codes, scales = self._stored(g, matrix)

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.matrices import LARGE, Quantised, joined, with_rows
+from fairseq_lite.export.matrices import Quantised, joined, with_rows
 
 # Entries of a matrix: int8 from -LARGEST to LARGEST.
 LARGEST = 127
@@ -36,9 +36,9 @@ class EightBits(Quantised):
 
     bits = 8
 
-    def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
+    def counts(self, g: Graph, matrices: Sequence[Matrix]) -> int:
         # the operators beside a product cost as much for many rows as for one
-        return sum(matrix.size for matrix in matrices) * g.rows >= LARGE
+        return g.rows
 
     def fills(self, entries: int) -> bool:
         # zeros are put in one at a time, which takes longer than products in integers
@@ -79,7 +79,7 @@ class EightBits(Quantised):
 
     def product_of_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Callable[[Graph, Value], Value]:
         for_one_row = super().product_of_rows(g, ids, matrix)
-        if matrix.size < LARGE:
+        if not self.is_large_table(matrix):
             return for_one_row
         codes, scales = (g.op("Gather", stored, ids) for stored in self._stored(g, matrix))
         columns, scales = g.op("Transpose", codes, perm=[1, 0]), g.reshape(scales, -1)

@@ -126,12 +126,18 @@ class Quantised(Float32):
 
     def is_large(self, g: Graph, matrices: Sequence[Matrix]) -> bool:
         """Whether matrices are large together for the products of a graph."""
-        return sum(matrix.size for matrix in matrices) >= LARGE
+        return self.counts(g, matrices) * sum(matrix.size for matrix in matrices) >= LARGE
+
+    def counts(self, g: Graph, matrices: Sequence[Matrix]) -> int:
+        """How many times their entries the matrices count where the products of a graph pay sooner."""
+        return 1
+
+    def is_large_table(self, matrix: Matrix) -> bool:
+        """Whether single rows of a matrix are read from its few bits."""
+        return matrix.size >= LARGE
 
     def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
-        if matrix.size < LARGE:
-            return super().rows(g, ids, matrix)
-        return self.large_rows(g, ids, matrix)
+        return self.large_rows(g, ids, matrix) if self.is_large_table(matrix) else super().rows(g, ids, matrix)
 
     def decoded(self, g: Graph, matrix: Matrix) -> Value:
         if matrix.entries.size < SMALLEST or self.keeps_levels(matrix):

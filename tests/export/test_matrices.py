@@ -5,6 +5,7 @@ import onnx
 import pytest
 from exported import session_of
 
+from fairseq_lite.export import matrices
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.blocks import BLOCK
 from fairseq_lite.export.graph import CONTRIB, SENTENCE_ROWS, Graph
@@ -146,6 +147,17 @@ def test_a_product_is_in_integers_where_its_rows_are_worth_it():
     assert [operators[4, 1, size] for size in (64, 128, 512)] == [blocks] * 3
     for rows, kind in ((4, blocks), (SENTENCE_ROWS, integers)):
         assert [operators[4, rows, size] for size in (64, 128, 512)] == [set(), set(), kind]
+
+
+def test_one_threshold_makes_all_products_large(monkeypatch):
+    """What the tests of whole models lower, so that tiny ones are multiplied as large ones are."""
+    monkeypatch.setattr(matrices, "LARGE", 1)
+    operators = {
+        (bits, rows): product_graph(bits, rows, random(8, 256)).operators for bits in (8, 4) for rows in ROWS.values()
+    }
+    assert all("Gemm" not in found for found in operators.values())
+    assert all("MatMulInteger" in operators[8, rows] for rows in ROWS.values())
+    assert all("MatMulNBits" in operators[4, rows] for rows in (1, 4))
 
 
 def test_portable_decodes_the_same_matrix():

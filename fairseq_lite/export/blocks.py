@@ -11,7 +11,7 @@ from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.graph import CONTRIB, SENTENCE_ROWS, Graph, Value
 from fairseq_lite.export.integers import EightBitsAtLoad
 from fairseq_lite.export.levels import pack
-from fairseq_lite.export.matrices import Quantised, first_columns, joined, unpacked, with_rows
+from fairseq_lite.export.matrices import Quantised, first_columns, joined, scaled_at_load, unpacked, with_rows
 
 BITS = 4
 BLOCK = 32
@@ -108,8 +108,8 @@ class FourBits(Quantised):
         out, width = sum(matrix.rows for matrix in matrices), matrices[0].columns
         options = {"K": width, "N": out, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY}
         x = g.op("Relu", x) if relu else x
-        y = g.op("MatMulNBits", x, codes, scales, domain=CONTRIB, **options)
-        return y if bias is None else g.op("Add", y, bias)
+        # what is left out: the middle of other codes, and an order of columns
+        return g.op("MatMulNBits", x, codes, scales, None, None, bias, domain=CONTRIB, **options)
 
     def _whole(self, g: Graph, matrices: Sequence[Matrix]) -> Tuple[Value, Value]:
         """Codes, [out, blocks, 16], and scales, [out, blocks]."""
@@ -125,12 +125,13 @@ class FourBits(Quantised):
         in_blocks = g.derived(("in blocks", *keys), lambda home: home.reshape(whole, 0, -1, BLOCK // 2))
         return in_blocks, joined(g, "joined scales", scales, matrices)
 
-    def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
+    def large_rows(self, g: Graph, ids: Value, matrix: Matrix, factor: float) -> Value:
         if self.portable:
-            return super().large_rows(g, ids, matrix)
+            return super().large_rows(g, ids, matrix, factor)
         if self.keeps_levels(matrix):
-            return self.in_integers.large_rows(g, ids, matrix)
+            return self.in_integers.large_rows(g, ids, matrix, factor)
         codes, scales = self._stored(g, matrix)
+        scales = scaled_at_load(g, scales, factor)
         axes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": BITS}
         rows = g.op("GatherBlockQuantized", codes, ids, scales, domain=CONTRIB, **axes)
         width = matrix.columns

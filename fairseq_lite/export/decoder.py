@@ -196,9 +196,7 @@ class DecoderWriter:
 
     def _embedded(self, g: Graph, tokens: Value, step: Value) -> Value:
         decoder = self.decoder
-        x = embedded(g, tokens, decoder.embed_tokens, self.weights)
-        if decoder.embed_scale != 1:
-            x = g.op("Mul", x, g.constant(np.float32(decoder.embed_scale)))
+        x = embedded(g, tokens, decoder.embed_tokens, decoder.embed_scale, self.weights)
         for projection in (decoder.quant_noise, decoder.project_in_dim):
             if projection is not None:
                 x = self.weights.linear(g, x, projection)

@@ -13,15 +13,16 @@ from fairseq.modules import AdaptiveInput, LearnedPositionalEmbedding, Sinusoida
 from fairseq_lite.errors import UserError
 from fairseq_lite.export.affines import array_of
 from fairseq_lite.export.graph import Graph, Value
+from fairseq_lite.export.matrices import scaled
 from fairseq_lite.export.weights import Weights
 
 
-def embedded(g: Graph, ids: Value, embedding: nn.Module, weights: Weights) -> Value:
-    """Embeddings of ids: [N], as [N, C]; raises UserError for a table of another kind."""
+def embedded(g: Graph, ids: Value, embedding: nn.Module, factor: float, weights: Weights) -> Value:
+    """Embeddings of ids: [N], times a factor, as [N, C]; raises UserError for a table of another kind."""
     if type(embedding) is nn.Embedding:
-        return weights.rows(g, ids, embedding.weight)
+        return weights.rows(g, ids, embedding.weight, factor)
     if type(embedding) is AdaptiveInput:
-        return _adaptive(g, ids, embedding, weights)
+        return scaled(g, _adaptive(g, ids, embedding, weights), factor)
     raise UserError(f"{type(embedding).__name__}: embeddings of this kind cannot be exported")
 
 

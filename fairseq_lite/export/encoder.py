@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Tuple
 
-import numpy as np
 import torch.nn as nn
 from fairseq.models.transformer import TransformerEncoder, TransformerEncoderBase
 from fairseq.modules.transformer_layer import TransformerEncoderLayer, TransformerEncoderLayerBase
@@ -100,9 +99,8 @@ class EncoderWriter:
 
     def _embedded(self, g: Graph, source: Source) -> Value:
         encoder = self.encoder
-        x = embedded(g, g.reshape(source.by_position, -1), encoder.embed_tokens, self.weights)
-        if encoder.embed_scale != 1:
-            x = g.op("Mul", x, g.constant(np.float32(encoder.embed_scale)))
+        ids = g.reshape(source.by_position, -1)
+        x = embedded(g, ids, encoder.embed_tokens, encoder.embed_scale, self.weights)
         x = self.positions.add_first(g, g.reshape(x, source.size, self.width), source.length)
         x = self.weights.layer_norm(g, g.reshape(x, -1, self.width), encoder.layernorm_embedding)
         if encoder.quant_noise is not None:

@@ -66,8 +66,7 @@ class Endings:
 
     def any(self, g: Graph, words: Value) -> Value:
         """Whether there is an eos, bool: []."""
-        found = g.op("Cast", g.op("Equal", words, g.constant(self.eos)), to=TensorProto.INT32)
-        return g.op("Cast", g.op("ReduceMax", found, keepdims=0), to=TensorProto.BOOL)
+        return any_of(g, g.op("Equal", words, g.constant(self.eos)))
 
     def first(self, g: Graph, value: Value) -> Value:
         """The first `beam` of the candidates: [b, C] -> [b, beam]."""
@@ -157,6 +156,11 @@ class Endings:
         sums = g.op("Where", g.op("Less", key, count), sums, g.constant(-np.inf))
         best = g.op("ReduceMax", sums, g.constant([1]), keepdims=0)
         return Rows(parents, words, sums), g.op("Not", g.op("Greater", best, g.constant(-np.inf)))
+
+
+def any_of(g: Graph, mask: Value) -> Value:
+    """Whether any entry is true, bool: []."""
+    return g.op("ReduceMax", mask, keepdims=0)
 
 
 def collect(g: Graph, final: Hypotheses, kept: Hypotheses, ids: Value) -> Hypotheses:

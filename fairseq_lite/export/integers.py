@@ -9,15 +9,14 @@ from onnx import TensorProto
 
 from fairseq_lite.export.affines import Matrix
 from fairseq_lite.export.graph import Graph, Value
-from fairseq_lite.export.matrices import Quantised, joined, with_rows
+from fairseq_lite.export.matrices import Quantised, joined, scaled_at_load, with_rows
 
 # Entries of a matrix: int8 from -LARGEST to LARGEST.
 LARGEST = 127
-# Entries of x: uint8 around MIDDLE. Processors without AVX512-VNNI add the products of two pairs in 16 bits, which hold
-# 2 * 127 * 127, but not 2 * 255 * 127. So x has 7 bits; of what comes out of a ReLU they are 0 to LARGEST.
-MIDDLE = 64
-REACH = 63
-# No scale is less, so that a row of zeros has one.
+# Entries of x: uint8 from 0 to 2 * MIDDLE. Processors without AVX512-VNNI add the products of two pairs in 16 bits,
+# which hold 2 * 127 * 127, but not 2 * 255 * 127. So x has 7 bits; of what comes out of a ReLU they are 0 to LARGEST.
+MIDDLE = 63
+# No scale of a matrix is less, so that a row of zeros has one.
 LEAST_SCALE = 1e-30
 
 
@@ -103,8 +102,9 @@ class EightBits(Quantised):
             g.derived(("scales flat", *keys), lambda home: home.reshape(scales, -1)),
         )
 
-    def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
+    def large_rows(self, g: Graph, ids: Value, matrix: Matrix, factor: float) -> Value:
         codes, scales = self._stored(g, matrix)
+        scales = scaled_at_load(g, scales, factor)
         return _scaled(g, g.op("Gather", codes, ids), g.op("Gather", scales, ids))
 
 
@@ -123,20 +123,26 @@ class EightBitsAtLoad(EightBits):
 
 def _product(g: Graph, x: Value, codes: Value, scales: Value, relu: bool = False) -> Value:
     """x: [N, in], or relu(x), times codes: [in, out] times scales: [out]; returns [N, out]."""
-    # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
     largest = g.op("ReduceMax", x if relu else g.op("Abs", x), g.constant([1]), keepdims=0)
-    largest = g.op("Max", largest, g.constant(np.float32(LEAST_SCALE)))
-    steps = g.op("Mul", largest, g.constant(np.float32(1 / (LARGEST if relu else REACH))))
+    if relu:
+        largest = g.op("Max", largest, g.constant(np.float32(0)))
+    # a row of zeros has steps of 0: its integers may be any, since they are multiplied by that at last
+    steps = g.op("Mul", largest, g.constant(np.float32(1 / (LARGEST if relu else MIDDLE))))
     if relu:
         # negative entries become 0, which is the least of uint8
         integers = g.op("MatMulInteger", g.op("QuantizeLinear", x, steps, axis=0), codes)
     else:
-        middle = g.op("Expand", g.constant(np.uint8(MIDDLE)), g.op("Shape", steps))
+        # the largest entry is MIDDLE steps, in every row: that gives the operator a middle for each without a shape
+        middle = g.op("QuantizeLinear", largest, steps, axis=0)
         shifted = g.op("QuantizeLinear", x, steps, middle, axis=0)
         integers = g.op("MatMulInteger", shifted, codes, g.constant(np.uint8(MIDDLE)))
+    # an operator that takes a scale for each row goes over memory once, the arithmetic once for each operation
     return g.op("Mul", g.op("DequantizeLinear", integers, steps, axis=0), scales)
 
 
 def _scaled(g: Graph, codes: Value, scales: Value) -> Value:
-    """Integers times scales that broadcast."""
+    """Integers times scales that broadcast.
+
+    With DequantizeLinear onnxruntime would undo in each turn of a loop what is done once before it.
+    """
     return g.op("Mul", g.op("Cast", codes, to=TensorProto.FLOAT), scales)

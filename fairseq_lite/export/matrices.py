@@ -30,9 +30,9 @@ class Float32:
         """Whether rows of zeros, up to so many entries in all, cost less than putting zeros between the outputs."""
         return entries < LARGE
 
-    def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
-        """The rows ids: [N] of a matrix: [V, C], as [N, C]."""
-        return g.op("Gather", self.decoded(g, matrix), ids)
+    def rows(self, g: Graph, ids: Value, matrix: Matrix, factor: float = 1.0) -> Value:
+        """The rows ids: [N] of a matrix: [V, C], times a factor, as [N, C]."""
+        return scaled(g, g.op("Gather", self.decoded(g, matrix), ids), factor)
 
     def product_of_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Callable[[Graph, Value], Value]:
         """Put the rows ids: [W] of a matrix: [V, C] together, and return the product with them.
@@ -75,6 +75,16 @@ class Float32:
         key = ("transposed", matrices[0].key)
         transposed = g.derived(key, lambda home: home.op("Transpose", parts[0], perm=[1, 0]))
         return g.op("Gemm", x, transposed, bias)
+
+
+def scaled(g: Graph, x: Value, factor: float) -> Value:
+    """x times a number."""
+    return x if factor == 1 else g.op("Mul", x, g.constant(np.float32(factor)))
+
+
+def scaled_at_load(g: Graph, x: Value, factor: float) -> Value:
+    """Weights times a number, computed when the model is loaded."""
+    return g.derived(("scaled", x, factor), lambda home: scaled(home, x, factor))
 
 
 def with_rows(g: Graph, value: Value, matrix: Matrix, zero: np.ndarray) -> Value:
@@ -136,8 +146,9 @@ class Quantised(Float32):
         """Whether single rows of a matrix are read from its few bits."""
         return matrix.size >= LARGE
 
-    def rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
-        return self.large_rows(g, ids, matrix) if self.is_large_table(matrix) else super().rows(g, ids, matrix)
+    def rows(self, g: Graph, ids: Value, matrix: Matrix, factor: float = 1.0) -> Value:
+        rows = self.large_rows if self.is_large_table(matrix) else super().rows
+        return rows(g, ids, matrix, factor)
 
     def decoded(self, g: Graph, matrix: Matrix) -> Value:
         if matrix.entries.size < SMALLEST or self.keeps_levels(matrix):
@@ -152,9 +163,9 @@ class Quantised(Float32):
         """`product` of matrices that are large together."""
         return self._product_of_decoded(g, x, matrices, bias, relu)
 
-    def large_rows(self, g: Graph, ids: Value, matrix: Matrix) -> Value:
+    def large_rows(self, g: Graph, ids: Value, matrix: Matrix, factor: float) -> Value:
         """`rows` of a matrix that is large."""
-        return super().rows(g, ids, matrix)
+        return super().rows(g, ids, matrix, factor)
 
 
 def joined(g: Graph, label: str, parts: Sequence[Value], matrices: Sequence[Matrix]) -> Value:

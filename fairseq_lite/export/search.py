@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from fairseq_lite.export.columns import Columns, all_words
-from fairseq_lite.export.endings import Endings, Hypotheses, Rows, by_score, collect, no_hypotheses
+from fairseq_lite.export.endings import Endings, Hypotheses, Rows, any_of, by_score, collect, no_hypotheses
 from fairseq_lite.export.graph import Graph, Value
 from fairseq_lite.export.rows import SENTENCE, Decoder, Group, Typed, choose, loop_in_groups, per_row, typed
 from fairseq_lite.export.selection import Candidates, Selection
@@ -262,8 +262,7 @@ class _Ending(NamedTuple):
     def ended(self, g: Graph) -> List[Typed]:
         """Keep those that end; the loop stops where a sentence is finished."""
         kept, finished, rows = self.steps.endings.end(g, self.kept, self.found, self.history, self.length)
-        stop = g.op("Cast", g.op("ReduceMax", g.op("Cast", finished, to=6), keepdims=0), to=9)
-        return self._values(g, kept, finished, rows, g.op("Not", stop))
+        return self._values(g, kept, finished, rows, g.op("Not", any_of(g, finished)))
 
     def none_ended(self, g: Graph) -> List[Typed]:
         """The best of each sentence go on."""

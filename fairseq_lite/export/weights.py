@@ -61,9 +61,9 @@ class Weights:
         same = bias or g.constant(np.zeros(sum(matrix.rows for matrix in matrices), np.float32))
         return g.op("Expand", same, g.shape(g.op("Shape", x, start=0, end=1), 1))
 
-    def rows(self, g: Graph, ids: Value, table: Tensor) -> Value:
-        """The rows ids: [N] of a table of the model: [V, C], as [N, C]."""
-        return self.matrices.rows(g, ids, Matrix(self.names.of(table), array_of(table)))
+    def rows(self, g: Graph, ids: Value, table: Tensor, factor: float = 1.0) -> Value:
+        """The rows ids: [N] of a table of the model: [V, C], times a factor, as [N, C]."""
+        return self.matrices.rows(g, ids, Matrix(self.names.of(table), array_of(table)), factor)
 
     def vector(self, g: Graph, tensor: Tensor) -> Value:
         """A small tensor of the model as it is."""

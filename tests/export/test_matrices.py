@@ -63,6 +63,18 @@ def test_rows_and_products_are_near_those_of_the_matrix(bits, portable, shape):
 
 @every_shape
 @every_way
+def test_rows_times_a_factor(bits, portable, shape):
+    g, ids = Graph("factor"), np.array([3, 0, shape[0] - 1])
+    way, weight = matrices_of(bits, portable), Matrix("weight", random(*shape))
+    for name, factor in (("rows", 1.0), ("times", 2.5)):
+        rows = way.rows(g, g.constant(ids), weight, factor)
+        g.output(name, rows, np.float32, [3, shape[1]])
+    rows, times = session_of(g.model({})).run(None, {})
+    np.testing.assert_allclose(times, 2.5 * rows, rtol=1e-5)
+
+
+@every_shape
+@every_way
 def test_a_row_alone_equals_the_row_among_others(bits, portable, shape):
     model, _ = tied(random(*shape), bits, portable)
     session = session_of(model)
